@@ -1,0 +1,56 @@
+"""Endpoints and the whole catalog as frozen values: what a snapshot holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from entrepot.chassis.limits import Rate
+from entrepot.connectors.base import CallMapping, ModelMapping, RelayMapping, Upstream
+from entrepot.identity.partners import Client, Partner
+
+RESERVED_PATHS = ("/oauth/", "/.well-known/", "/docs", "/transactions", "/status", "/health/", "/metrics")
+
+
+@dataclass(frozen=True, slots=True)
+class CachePolicy:
+    """How long an answer is fresh, and how much longer it may be served when the upstream fails; seconds."""
+
+    fresh_s: float
+    stale_if_error_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A public path and what it does. Exactly one of *model*, *call*, *relay* is set.
+
+    *read_scopes* and *write_scopes*: a token needs one of them; empty means no one may. *paths* is the path and its
+    aliases; ``{name}`` stands for one segment, ``{name...}`` at the end for the rest.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    upstream: str
+    read_scopes: tuple[str, ...] = ()
+    write_scopes: tuple[str, ...] = ()
+    rate: Rate | None = None
+    cache: CachePolicy | None = None
+    max_body_bytes: int = 1_048_576
+    context: Mapping[str, Any] = field(default_factory=dict)
+    summary: str = ""
+    description: str = ""
+    model: ModelMapping | None = None
+    call: CallMapping | None = None
+    relay: RelayMapping | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """All that one revision defines. *revision* is 0 before the first ``apply``."""
+
+    revision: int = 0
+    upstreams: Mapping[str, Upstream] = field(default_factory=dict)
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
+    partners: Mapping[str, Partner] = field(default_factory=dict)
+    clients: Mapping[str, Client] = field(default_factory=dict)

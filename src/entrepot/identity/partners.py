@@ -1,0 +1,30 @@
+"""Partners and their clients, as the catalog defines them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any
+
+from entrepot.chassis.limits import Rate
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A program of a partner that may call the gateway; its name is unique in the catalog (the OAuth ``client_id``)."""
+
+    name: str
+    partner: str
+    scopes: frozenset[str]
+    rate: Rate | None = None
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """A company that trades through the gateway. *values* are what ``{partner.KEY}`` stands for in templates."""
+
+    name: str
+    title: str
+    values: Mapping[str, Any] = field(default_factory=dict)
