@@ -1,0 +1,190 @@
+"""The settings of Entrepot: one frozen dataclass for each section of the settings files.
+
+``default_config.ini`` beside this module holds every key with its default and its help.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from urllib.parse import quote
+
+from entrepot.chassis.config import Complaint, ConfigError, layered_files, load, setting
+from entrepot.chassis.errors import Mistake
+from entrepot.chassis.values import addresses, choice, cores_or_integer, networks, usable_cores, web_url
+from entrepot.errors import SettingsError
+
+DEFAULT_PATH = Path("/etc/entrepot/entrepot.ini")
+PACKAGED_DEFAULTS = Path(__file__).with_name("default_config.ini")
+
+_LOOPBACK = networks("127.0.0.0/8 ::1/128")
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Where Entrepot keeps what must last."""
+
+    directory: Path = setting(  # noqa: RUF009 - makes a field, as field() does
+        Path("/var/lib/entrepot"), "Database, keys, snapshot, sockets; must last and be backed up."
+    )
+    url: str = setting(
+        "sqlite:///{directory}/entrepot.db",
+        "The database, as a SQLAlchemy URL; {directory} stands for the directory above.",
+        secret=True,
+    )
+
+    def __post_init__(self) -> None:
+        # SQLAlchemy unquotes the path of a URL, so a directory named with % or ? has to be quoted.
+        url = self.url.replace("{directory}", quote(str(self.directory)))
+        object.__setattr__(self, "url", url)
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """The data plane: what partners reach."""
+
+    bind: tuple[str, ...] = setting(
+        ("0.0.0.0:8080",),
+        "Where partners reach the gateway; under systemd the socket unit decides, and a difference is a warning.",
+        parse=addresses,
+    )
+    workers: int = setting(
+        usable_cores,
+        "Worker processes; auto is one a core. More than cores gain nothing, fewer leave cores idle.",
+        parse=cores_or_integer,
+        least=1,
+        most=512,
+    )
+    public_url: str = setting(
+        "", "What partners see; issuer and audience of tokens. A change makes all tokens invalid.", parse=web_url
+    )
+    trusted: tuple[IPv4Network | IPv6Network, ...] = setting(
+        (), "Networks whose Forwarded and X-Request-Id are believed: the proxies in front, nobody else.", parse=networks
+    )
+    header_timeout_s: float = setting(
+        10.0, "A head that is not whole by then is 408; longer holds slow senders.", least=0.1
+    )
+    body_timeout_s: float = setting(60.0, "A body that is not whole by then is 408.", least=0.1)
+    idle_timeout_s: float = setting(
+        75.0,
+        "A kept-alive connection without a request is closed after this; longer than that of the proxy in front.",
+        least=1,
+    )
+    write_timeout_s: float = setting(60.0, "A peer that reads nothing of its answer for this long is cut.", least=1)
+    graceful_timeout_s: float = setting(30.0, "What is in flight at a stop or reload may take this long.", least=0)
+    max_header_bytes: int = setting(16 * 1024, "A larger head is 431.", least=1024, most=1 << 20)
+    max_target_bytes: int = setting(8 * 1024, "A longer URL is 414.", least=256, most=1 << 16)
+    max_fields: int = setting(100, "More header fields are 431.", least=10, most=10_000)
+    max_connections: int = setting(10_000, "Open connections a worker; further ones wait in the backlog.", least=1)
+    cache_memory_bytes: int = setting(64 << 20, "Answers that each worker keeps in memory.", least=0)
+    cache_disk_bytes: int = setting(512 << 20, "Answers that the host keeps on disk; they survive a restart.", least=0)
+    access_log: bool = setting(True, "One line for each request; false saves about 1 µs a request.")
+
+
+@dataclass(frozen=True, slots=True)
+class PortalSettings:
+    """The partner-facing pages; reached through the gateway only."""
+
+    bind: tuple[str, ...] = setting(
+        ("unix:/var/lib/entrepot/portal.sock",), "Where the gateway reaches the portal.", parse=addresses
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleSettings:
+    """The admin API and web pages of the operators."""
+
+    bind: tuple[str, ...] = setting(
+        ("127.0.0.1:8081",),
+        "Where operators reach the console; put TLS in front before it leaves loopback.",
+        parse=addresses,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Who may read what the gateway counts."""
+
+    allow: tuple[IPv4Network | IPv6Network, ...] = setting(
+        _LOOPBACK, "Networks that may read /metrics and the details of /status; others get 404.", parse=networks
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSettings:
+    """Access tokens."""
+
+    expires_s: float = setting(12 * 3600.0, "How long a token is good for when nothing else is said.", least=60)
+    max_expires_s: float = setting(
+        365 * 86400.0, "No token may be good for longer; stolen ones are good until then.", least=60
+    )
+    leeway_s: float = setting(5.0, "How far the clocks of two hosts may differ.", least=0, most=300)
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """Where the log goes."""
+
+    level: str = setting(
+        "info",
+        "debug, info, warning, error or critical.",
+        parse=choice("debug", "info", "warning", "error", "critical"),
+    )
+    target: str = setting(
+        "auto",
+        "journal, stderr, or auto: the journal when started by systemd.",
+        parse=choice("auto", "journal", "stderr"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings; ``Settings()`` holds the defaults."""
+
+    store: StoreSettings = field(default_factory=StoreSettings)
+    gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    portal: PortalSettings = field(default_factory=PortalSettings)
+    console: ConsoleSettings = field(default_factory=ConsoleSettings)
+    metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    tokens: TokenSettings = field(default_factory=TokenSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+
+
+def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Return the settings: packaged defaults, then *path*, then ``conf.d/*.ini`` beside it, then *environ*.
+
+    Without *path*, ``$CONFIG_SOURCE`` names the file, and without that it is ``DEFAULT_PATH``, which alone may be
+    missing. Raises SettingsError with every mistake; the path of each is ``file:line`` or the name of the variable.
+    """
+    try:
+        files = _source(path, environ)
+        return load(Settings, [PACKAGED_DEFAULTS, *files], environ, prefix="ENTREPOT", check=_check)
+    except ConfigError as exc:
+        raise SettingsError(_summary(exc.mistakes), errors=exc.mistakes) from exc
+    except OSError as exc:
+        mistake = Mistake(f"cannot be read: {exc.strerror}", str(exc.filename))
+        raise SettingsError(_summary([mistake]), errors=[mistake]) from exc
+
+
+def _source(path: Path | None, environ: Mapping[str, str]) -> list[Path]:
+    named = path or environ.get("CONFIG_SOURCE", "")
+    if "://" in str(named):
+        raise ConfigError([Mistake(f"must name a file, not {named!r}", "CONFIG_SOURCE")])
+    if named:
+        return layered_files(Path(named))
+    found, *more = layered_files(DEFAULT_PATH)
+    return [found, *more] if found.exists() else more
+
+
+def _check(settings: Settings) -> Iterator[Complaint]:
+    if settings.tokens.expires_s > settings.tokens.max_expires_s:
+        yield Complaint("tokens", "expires", "must not be longer than max_expires")
+    if settings.gateway.max_target_bytes > settings.gateway.max_header_bytes:
+        yield Complaint("gateway", "max_target", "must not be larger than max_header, which it is part of")
+
+
+def _summary(mistakes: Sequence[Mistake]) -> str:
+    return "\n".join(f"{mistake.path}: {mistake.message}" if mistake.path else mistake.message for mistake in mistakes)
