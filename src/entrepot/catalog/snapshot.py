@@ -1,0 +1,99 @@
+"""The compiled catalog on disk: what every worker reads, with or without a database.
+
+The file has two lines of JSON: a head ``{"format", "version", "revision", "sha256"}`` and the catalog, whose bytes the
+checksum covers. Values that are at their defaults are left out. It is replaced as a whole, never changed in place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from entrepot.catalog.codec import decode, encode
+from entrepot.catalog.definitions import Catalog
+from entrepot.errors import NotReady
+
+FORMAT = "entrepot-snapshot"
+VERSION = 1
+
+
+def write_snapshot(path: Path, catalog: Catalog) -> None:
+    """Replace the snapshot at *path* by *catalog*, atomically and synced to disk; its mode is 0640.
+
+    Raises OSError when the disk does not take it; the old snapshot is then still whole.
+    """
+    payload = orjson.dumps(encode(catalog))
+    head = {
+        "format": FORMAT,
+        "version": VERSION,
+        "revision": catalog.revision,
+        "sha256": hashlib.sha256(payload).hexdigest(),
+    }
+    _replace(path, orjson.dumps(head) + b"\n" + payload + b"\n")
+
+
+def read_snapshot(path: Path) -> Catalog:
+    """Return the catalog that *path* holds. Raises NotReady when there is none, or one that cannot be used."""
+    head, payload = _read(path)
+    if hashlib.sha256(payload).hexdigest() != head.get("sha256"):
+        raise NotReady(f"the snapshot {path} is damaged: its checksum does not match; `entrepot apply` writes it anew")
+    try:
+        return decode(Catalog, orjson.loads(payload))
+    except (TypeError, ValueError, KeyError, AttributeError) as exc:
+        raise NotReady(f"the snapshot {path} is damaged: {exc}") from exc
+
+
+def read_revision(path: Path) -> int | None:
+    """Return the revision that the snapshot at *path* says it holds, or None when there is no usable one."""
+    try:
+        head, _ = _read(path)
+    except NotReady:
+        return None
+    revision = head.get("revision")
+    return revision if isinstance(revision, int) else None
+
+
+def _read(path: Path) -> tuple[dict[str, Any], bytes]:
+    try:
+        head_line, _, payload = path.read_bytes().partition(b"\n")
+    except FileNotFoundError as exc:
+        raise NotReady(f"there is no snapshot at {path}; `entrepot apply` writes the first") from exc
+    except OSError as exc:
+        raise NotReady(f"the snapshot {path} cannot be read: {exc.strerror}") from exc
+    try:
+        head = orjson.loads(head_line)
+    except orjson.JSONDecodeError as exc:
+        raise NotReady(f"the snapshot {path} is damaged: its first line is not JSON") from exc
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        raise NotReady(f"{path} is not a snapshot of Entrepot")
+    if head.get("version") != VERSION:
+        raise NotReady(f"the snapshot {path} has version {head.get('version')}; this program reads {VERSION}")
+    return head, payload.removesuffix(b"\n")
+
+
+def _replace(path: Path, content: bytes) -> None:
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), 0o640)
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
