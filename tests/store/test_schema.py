@@ -1,0 +1,152 @@
+import threading
+from datetime import UTC, datetime
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from entrepot.errors import StoreUnavailable
+from entrepot.store import schema
+from entrepot.store.engine import open_database
+from entrepot.store.identity import Revocation, Token
+
+MOMENT = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def stamp(database, revision):
+    with database.transaction() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision})
+
+
+def rows():
+    return [
+        Token(
+            jti="a", client="c", partner="p", scopes="", issued_at=MOMENT, expires_at=MOMENT, kid="k", issued_by="test"
+        ),
+        Revocation(kind="jti", value="a", revoked_at=MOMENT, revoked_by="test"),
+    ]
+
+
+def test_an_empty_database_has_every_change_before_it(empty):
+    status = schema.status(empty)
+
+    assert status.current is None
+    assert status.pending[-1] == status.head
+    with pytest.raises(StoreUnavailable, match="entrepot db upgrade"):
+        schema.check_schema(empty)
+
+
+def test_the_first_start_makes_the_tables(empty):
+    schema.prepare(empty)
+
+    assert schema.status(empty).current == schema.status(empty).head
+    assert {"tokens", "revocations"} <= set(inspect(empty.engine).get_table_names())
+
+
+def test_models_and_migrations_say_the_same(database):
+    with database.reading() as session:
+        context = MigrationContext.configure(
+            session.connection(), opts={"compare_type": True, "compare_server_default": True}
+        )
+        assert compare_metadata(context, schema.metadata()) == []
+
+
+def test_every_constraint_in_the_database_is_the_one_of_the_model(database):
+    inspector = inspect(database.engine)
+
+    for table in schema.metadata().tables.values():
+        named = {check["name"] for check in inspector.get_check_constraints(table.name)}
+        assert named == {item.name for item in table.constraints if item.__visit_name__ == "check_constraint"}
+        assert inspector.get_pk_constraint(table.name)["name"] == f"pk_{table.name}"
+
+
+def test_rows_outlive_a_second_upgrade(database):
+    with database.transaction() as session:
+        session.add_all(rows())
+
+    schema.upgrade(database)
+
+    with database.reading() as session:
+        assert session.query(Token).count() == session.query(Revocation).count() == 1
+
+
+def test_there_is_a_way_back_with_rows_and_forth_again(database):
+    with database.transaction() as session:
+        session.add_all(rows())
+
+    with database.migrating() as connection:
+        command.downgrade(schema.alembic_config(connection), "base")
+    assert set(inspect(database.engine).get_table_names()) == {"alembic_version"}
+    schema.upgrade(database)
+
+    assert schema.status(database).pending == ()
+
+
+def test_changes_are_in_one_line():
+    directory = schema.ScriptDirectory.from_config(schema.alembic_config(None))
+
+    names = [revision.revision for revision in directory.walk_revisions()]
+
+    assert len(directory.get_heads()) == 1
+    assert all(schema.REVISION.fullmatch(name) for name in names)
+    assert names == sorted(names, reverse=True)
+
+
+def test_an_upgrade_that_breaks_off_changes_nothing(empty):
+    def break_off():
+        with empty.migrating() as connection:
+            command.upgrade(schema.alembic_config(connection), "head")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        break_off()
+
+    assert inspect(empty.engine).get_table_names() == []
+
+
+def test_a_migration_that_leaves_rows_without_their_owner_is_undone(empty):
+    def orphan():
+        with empty.migrating() as connection:
+            connection.exec_driver_sql("CREATE TABLE a (id INTEGER PRIMARY KEY)")
+            connection.exec_driver_sql("CREATE TABLE b (a_id INTEGER REFERENCES a)")
+            connection.exec_driver_sql("INSERT INTO b VALUES (7)")
+
+    with pytest.raises(StoreUnavailable, match="refer to nothing"):
+        orphan()
+
+    assert inspect(empty.engine).get_table_names() == []
+
+
+def test_two_first_starts_at_once_make_the_tables_once(url):
+    databases = [open_database(url) for _ in range(3)]
+    threads = [threading.Thread(target=schema.prepare, args=(database,)) for database in databases]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert {schema.status(database).pending for database in databases} == {()}
+    for database in databases:
+        database.close()
+
+
+def test_the_schema_of_the_next_release_is_run_on_and_left_alone(database):
+    ours, number = schema.REVISION.fullmatch(schema.status(database).head).groups()
+    following = f"s{int(ours) + 1}_{int(number) + 3:04d}"
+    stamp(database, following)
+
+    schema.upgrade(database)
+    schema.check_schema(database)
+
+    assert schema.status(database) == (following, schema.status(database).head, ())
+
+
+@pytest.mark.parametrize("revision", ["s99_9999", "s0_0001", "something"])
+def test_any_other_schema_is_refused(database, revision):
+    stamp(database, revision)
+
+    with pytest.raises(StoreUnavailable, match=f"at {revision}"):
+        schema.check_schema(database)
