@@ -155,6 +155,7 @@ class _Loading(Generic[_Tree]):
         self._entries: dict[tuple[str, str], Entry] = {}
         self._values: dict[str, dict[str, Any]] = {section: {} for section in self._sections}
         self._mistakes: list[Mistake] = []
+        self._unsound: set[str] = set()
 
     def load(
         self, files: Sequence[Path], environ: Mapping[str, str], check: Callable[[_Tree], Iterable[Complaint]]
@@ -162,13 +163,10 @@ class _Loading(Generic[_Tree]):
         for path in files:
             self._take_file(self._read(path))
         self._take_environment(environ)
-        self._raise_mistakes()
         tree = self._build()
-        for complaint in check(tree):
-            entry = self._entries.get((complaint.section, complaint.key))
-            message = f"[{complaint.section}] {complaint.key} {complaint.message}"
-            self._mistakes.append(Mistake(message, entry.place if entry else None))
-        self._raise_mistakes()
+        self._take_complaints(check(tree))
+        if self._mistakes:
+            raise ConfigError(self._mistakes)
         return tree
 
     def _read(self, path: Path) -> IniFile:
@@ -178,6 +176,7 @@ class _Loading(Generic[_Tree]):
             return IniFile(mistakes=[Mistake(f"cannot be read: {exc.strerror}", str(path))])
 
     def _take_file(self, found: IniFile) -> None:
+        before = len(self._mistakes)
         self._mistakes += found.mistakes
         for section, place in found.sections.items():
             if section not in self._values:
@@ -185,6 +184,7 @@ class _Loading(Generic[_Tree]):
         for entry in found.entries:
             if entry.section in self._values:
                 self._take(entry)
+        self._mistakes[before:] = sorted(self._mistakes[before:], key=_line_of)
 
     def _take(self, entry: Entry) -> None:
         known = self._settings.get((entry.section, entry.key))
@@ -198,6 +198,7 @@ class _Loading(Generic[_Tree]):
         except ValueError as exc:
             got = "" if known.secret else f", not {entry.text!r}"
             self._mistakes.append(Mistake(f"[{entry.section}] {entry.key} {exc}{got}", entry.place))
+            self._unsound.add(entry.section)
 
     def _take_environment(self, environ: Mapping[str, str]) -> None:
         names = {f"{self._prefix}_{section}_{key}".upper(): (section, key) for section, key in self._settings}
@@ -209,6 +210,14 @@ class _Loading(Generic[_Tree]):
             else:
                 self._unknown(f"unknown setting {name}", name, list(names), name)
 
+    def _take_complaints(self, complaints: Iterable[Complaint]) -> None:
+        for complaint in complaints:
+            # With a bad value in the section, the default stands in its place, and the complaint may be about that.
+            if complaint.section not in self._unsound:
+                entry = self._entries.get((complaint.section, complaint.key))
+                message = f"[{complaint.section}] {complaint.key} {complaint.message}"
+                self._mistakes.append(Mistake(message, entry.place if entry else None))
+
     def _unknown(self, message: str, name: str, known: Sequence[str], place: str) -> None:
         near = get_close_matches(name, known, n=1)
         self._mistakes.append(Mistake(f"{message}; did you mean {near[0]!r}?" if near else message, place))
@@ -217,6 +226,7 @@ class _Loading(Generic[_Tree]):
         types = get_type_hints(self._tree)
         return self._tree(**{section: types[section](**values) for section, values in self._values.items()})
 
-    def _raise_mistakes(self) -> None:
-        if self._mistakes:
-            raise ConfigError(self._mistakes)
+
+def _line_of(mistake: Mistake) -> int:
+    line = (mistake.path or "").rpartition(":")[2]
+    return int(line) if line.isdecimal() else 0
