@@ -20,9 +20,8 @@ T = TypeVar("T")
 def encode(value: Any) -> Any:
     """Return *value*, a dataclass of the catalog or a part of one, as what JSON can hold."""
     if is_dataclass(value):
-        return {
-            name: encode(item) for name, default in _defaults(type(value)) if (item := getattr(value, name)) != default
-        }
+        kind: Any = type(value)
+        return {name: encode(item) for name, default in _defaults(kind) if (item := getattr(value, name)) != default}
     if isinstance(value, Mapping):
         return {key: encode(item) for key, item in value.items()}
     if isinstance(value, frozenset):
@@ -36,12 +35,13 @@ def encode(value: Any) -> Any:
 
 def decode(kind: type[T], data: Any) -> T:
     """Return the dataclass *kind* that `encode` made *data* of. Raises TypeError, ValueError or AttributeError."""
-    result: T = _dataclass(kind)(data)
+    cacheable: Any = kind
+    result: T = _dataclass(cacheable)(data)
     return result
 
 
 @cache
-def _defaults(kind: type) -> tuple[tuple[str, Any], ...]:
+def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
     return tuple((spec.name, _default(spec)) for spec in fields(kind))
 
 
@@ -52,7 +52,7 @@ def _default(spec: Field[Any]) -> Any:
 
 
 @cache
-def _dataclass(kind: type) -> Decoder:
+def _dataclass(kind: Any) -> Decoder:
     hints = get_type_hints(kind)
     names = frozenset(hints)
     # The decoders are found at the first value, not now: a field of the catalog holds fields of its own kind.
