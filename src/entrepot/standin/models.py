@@ -52,6 +52,8 @@ class Field:
             "required": self.required,
             "readonly": self.readonly or self.computed,
             "store": True,
+            "searchable": True,
+            "sortable": self.type != "one2many",
         }
         if self.relation:
             shown["relation"] = self.relation

@@ -117,6 +117,8 @@ class StandIn:
         login: str = "gateway",
         password: str,
     ) -> None:
+        self.database = database
+        self.login = login
         self._database = Database(directory)
         try:
             fill(self._database)

@@ -1,0 +1,244 @@
+"""``entrepot demo``: a gateway, an ERP, a partner and a token on one terminal, and nothing left when it ends."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from entrepot.chassis.errors import Error
+from entrepot.chassis.log import setup_logging
+from entrepot.cli.demo_erp import Account, Erp, Example, stand_in, write_private
+from entrepot.cli.demo_text import calls, page
+from entrepot.cli.output import say
+from entrepot.cli.signals import StopSignals
+from entrepot.standin.server import free_port
+
+START_S = 30.0
+STOP_S = 8.0
+CLIENT = "shop"
+# -P: whatever lies in the present directory must not pass for a module.
+_PROGRAM = [sys.executable, "-P", "-m", "entrepot.cli.main"]
+_MARK = "; Written by `entrepot demo`."
+_SETTINGS = """{mark}
+[store]
+directory = {directory}/store
+[gateway]
+bind = 127.0.0.1:{port}
+workers = 2
+public_url = http://127.0.0.1:{port}
+graceful_timeout = 2s
+[log]
+target = stderr
+"""
+
+
+class DemoError(Error):
+    """The demonstration cannot start, or a part of it has ended."""
+
+    code, title = "demo", "The demonstration cannot go on"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the demonstration until Ctrl-C or SIGTERM; 0 then, 1 when a part of it ends by itself."""
+    _check_usage(arguments)
+    setup_logging("warning", "stderr")
+    stop = StopSignals()
+    try:
+        with ExitStack() as stack:
+            try:
+                _demonstrate(stack, arguments, stop)
+            finally:
+                stop.ignore()
+    except KeyboardInterrupt:
+        say()
+        say("The demo has ended; everything is stopped.")
+    return 0
+
+
+def _check_usage(arguments: argparse.Namespace) -> None:
+    given = [arguments.odoo, arguments.database, arguments.login, arguments.password_file]
+    if any(given) and not all(given):
+        arguments.parser.error("a real Odoo needs all of --odoo, --database, --login and --password-file")
+
+
+def _demonstrate(stack: ExitStack, arguments: argparse.Namespace, stop: StopSignals) -> None:
+    home = stack.enter_context(_home(arguments.dir))
+    say("Starting the demo ...")
+    account = stack.enter_context(_account(arguments, home))
+    example = Erp(account).example()
+    url = _write_settings(home)
+    _write_catalog(home, account, example)
+    _entrepot(home, "apply", *sorted(str(path) for path in (home / "catalog").iterdir()))
+    gateway = _start_gateway(stack, home, stop)
+    _wait_until_ready(gateway, url, home)
+    token = _entrepot(home, "token", "issue", CLIENT).strip()
+    write_private(home / "token", f"{token}\n")
+    write_private(home / "authorization", f"Authorization: Bearer {token}\n")
+    _print_page(home, url, account, example, token)
+    _watch(gateway, home)
+
+
+@contextmanager
+def _home(wanted: Path | None) -> Iterator[Path]:
+    """Give the directory of the demo: *wanted*, which is kept, or one that is removed at the end."""
+    if wanted is None:
+        with tempfile.TemporaryDirectory(prefix="entrepot-demo-") as directory:
+            yield _furnished(Path(directory))
+        return
+    settings = wanted / "entrepot.ini"
+    if settings.exists() and not settings.read_text(encoding="utf-8").startswith(_MARK):
+        raise DemoError(f"{settings} was not written by the demo, which would replace it; name another directory")
+    wanted.mkdir(mode=0o700, parents=True, exist_ok=True)
+    yield _furnished(wanted.resolve())
+
+
+def _furnished(home: Path) -> Path:
+    for name in ("store", "erp", "catalog", "secrets"):
+        (home / name).mkdir(mode=0o700, exist_ok=True)
+    return home
+
+
+@contextmanager
+def _account(arguments: argparse.Namespace, home: Path) -> Iterator[Account]:
+    if not arguments.odoo:
+        with stand_in(home / "erp", home / "secrets" / "erp") as account:
+            yield account
+        return
+    yield Account(arguments.odoo.rstrip("/"), arguments.database, arguments.login, arguments.password_file.resolve())
+
+
+def _write_settings(home: Path) -> str:
+    """Write the settings file and return the URL of the gateway."""
+    port = free_port()
+    text = _SETTINGS.format(mark=_MARK, directory=home, port=port)
+    (home / "entrepot.ini").write_text(text, encoding="utf-8")
+    return f"http://127.0.0.1:{port}"
+
+
+def _write_catalog(home: Path, account: Account, example: Example) -> None:
+    values = {
+        "url": account.url,
+        "database": account.database,
+        "login": account.login,
+        "secret": f"file:{account.password_file}",
+        "company": example.company,
+        "contact": example.company_id,
+    }
+    # JSON is YAML: a name with a colon or quotes in it stays one value.
+    quoted = {name: json.dumps(value) for name, value in values.items()}
+    for name in ("contacts.yaml", "orders.yaml"):
+        path = home / "catalog" / name
+        path.unlink(missing_ok=True)
+        if name == "contacts.yaml" or example.products:
+            sample = files("entrepot.cli").joinpath("samples", name).read_text(encoding="utf-8")
+            path.write_text(Template(sample).substitute(quoted), encoding="utf-8")
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of the children: without settings that would go over those of the demo."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("ENTREPOT_")}
+
+
+def _entrepot(home: Path, *arguments: str) -> str:
+    """Run one command on the demo's settings and return what it prints. Raises DemoError with what it complains of."""
+    command = [*_PROGRAM, "--settings", str(home / "entrepot.ini"), *arguments]
+    done = subprocess.run(  # noqa: S603 - our own program
+        command, capture_output=True, text=True, check=False, env=_environment()
+    )
+    if done.returncode:
+        raise DemoError(f"`entrepot {' '.join(arguments)}` failed:\n{done.stderr.strip()}")
+    return done.stdout
+
+
+def _start_gateway(stack: ExitStack, home: Path, stop: StopSignals) -> subprocess.Popen[bytes]:
+    """Run the gateway in a process group of its own, so that Ctrl-C in the terminal reaches the demo alone."""
+    command = [*_PROGRAM, "run", "gateway", "--settings", str(home / "entrepot.ini")]
+    with (home / "gateway.log").open("ab") as log, stop.held():
+        child = subprocess.Popen(  # noqa: S603 - our own program
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), process_group=0
+        )
+        stack.callback(_stop, child)
+    return child
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    child.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(STOP_S)
+    # Workers may have outlived their master, however it ended.
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+
+
+def _wait_until_ready(gateway: subprocess.Popen[bytes], url: str, home: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while not _is_ready(url):
+        _check_lives(gateway, home)
+        if time.monotonic() > deadline:
+            raise DemoError(f"the gateway does not answer after {START_S:g} s; {_log_end(home)}")
+        time.sleep(0.05)
+
+
+def _is_ready(url: str) -> bool:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=2.0)
+    try:
+        connection.request("GET", "/health/ready")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _check_lives(gateway: subprocess.Popen[bytes], home: Path) -> None:
+    code = gateway.poll()
+    if code is not None:
+        raise DemoError(f"the gateway has ended with exit code {code}; {_log_end(home)}")
+
+
+def _log_end(home: Path) -> str:
+    lines = (home / "gateway.log").read_text(encoding="utf-8", errors="replace").splitlines()[-10:]
+    return "the end of its log:\n" + "\n".join(lines)
+
+
+def _watch(gateway: subprocess.Popen[bytes], home: Path) -> None:
+    while True:
+        _check_lives(gateway, home)
+        time.sleep(0.2)
+
+
+def _print_page(home: Path, url: str, account: Account, example: Example, token: str) -> None:
+    reference = f"DEMO-{time.strftime('%y%m%d-%H%M%S')}"
+    steps = list(calls(url, example, reference, home / "authorization"))
+    program = Path(sys.executable).with_name("entrepot")
+    command = [str(program)] if program.exists() else _PROGRAM
+    revoke = shlex.join([*command, "token", "revoke", "-", "--settings", str(home / "entrepot.ini")])
+    what = "a stand-in ERP, not an Odoo" if "standin" in example.version else f"Odoo {example.version}"
+    lines = page(
+        url=url,
+        erp=f"{account.url} ({what})",
+        directory=home,
+        token=token,
+        steps=steps,
+        revoke=f"{revoke} < {shlex.quote(str(home / 'token'))}",
+        last=f"sleep 1; {steps[0][1]}",
+    )
+    if not example.products:
+        say("This Odoo has no sale orders (module sale_management), so the demo leaves orders out.")
+    for line in lines:
+        say(line)
+    sys.stdout.flush()

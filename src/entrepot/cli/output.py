@@ -1,0 +1,31 @@
+"""What a command says: results to standard output, problems to standard error, one a line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+
+def say(text: str = "") -> None:
+    """Write *text* and a line end to standard output."""
+    sys.stdout.write(f"{text}\n")
+
+
+def say_json(value: Any) -> None:
+    """Write *value* to standard output as JSON, for machines."""
+    say(json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def say_table(rows: Sequence[Sequence[object]]) -> None:
+    """Write *rows* in columns that stand below each other; a cell that is None is empty."""
+    lines = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def complain(text: str) -> None:
+    """Write *text* to standard error as one line, whatever it holds."""
+    sys.stderr.write(f"{' '.join(text.splitlines())}\n")
