@@ -6,6 +6,7 @@ A tree of settings is a dataclass whose fields are sections; a section is a data
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -17,8 +18,8 @@ from entrepot.chassis.ini import Entry, IniFile, read_ini
 from entrepot.chassis.values import absolute_path, boolean, duration_s, integer, networks, size_bytes
 
 __all__ = [
-    "Complaint", "ConfigError", "Setting", "duration_s", "integer", "layered_files", "load", "networks", "setting",
-    "settings_of", "size_bytes",
+    "Complaint", "ConfigError", "Setting", "duration_s", "integer", "layered_files", "load", "networks", "option",
+    "setting", "settings_of", "size_bytes",
 ]  # fmt: skip
 
 _Tree = TypeVar("_Tree")
@@ -115,6 +116,11 @@ def _setting(section: str, name: str, kind: object, metadata: Mapping[str, Any])
         unit=shown,
         secret=metadata["secret"],
     )
+
+
+def option(name: str, config: Mapping[str, Any], default: str) -> str:
+    """Return the environment variable *name*, else what *config* has by that name, else *default*; empty is unset."""
+    return os.environ.get(name) or str(config.get(name) or default)
 
 
 def layered_files(path: Path) -> list[Path]:
