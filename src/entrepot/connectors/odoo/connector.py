@@ -1,0 +1,249 @@
+"""The Odoo connector: records and calls of one Odoo database for partners, each kept to what is theirs.
+
+``where`` of a mapping is part of every search, also before a write by id. A create is a ``load`` with an external id
+made of the transaction, so the same transaction makes one record however often it is sent. An update is a ``write``:
+Odoo offers no compare-and-set, so ``if_match`` narrows the gap between reading and writing and cannot close it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import orjson
+
+from entrepot.chassis.errors import Mistake
+from entrepot.chassis.etag import strong_etag
+from entrepot.connectors.base import Caller, CallMapping, Field, Json, ListQuery, ModelMapping, Page, Post, Upstream
+from entrepot.connectors.odoo import domains, load, writing
+from entrepot.connectors.odoo.calls import arguments_of, result_of
+from entrepot.connectors.odoo.faults import Verb, load_fault
+from entrepot.connectors.odoo.jsonrpc import JsonRpcWire
+from entrepot.connectors.odoo.reading import Reader, Record, Row, list_fields, shown_fields
+from entrepot.connectors.odoo.session import ARCHIVED_TOO, Session, key_field, key_leaf
+from entrepot.connectors.odoo.wire import OdooWire
+from entrepot.connectors.odoo.writing import Assigned, Draft
+from entrepot.errors import (
+    Conflict,
+    InvalidBody,
+    PreconditionFailed,
+    UpstreamBadAnswer,
+    UpstreamMisconfigured,
+    UpstreamRejected,
+)
+
+BASE_CONTEXT: Mapping[str, Json] = {"lang": "en_US", "tz": "UTC"}
+MAX_READERS = 4096
+
+
+class OdooConnector:
+    """The records of one upstream of kind ``odoo``. Belongs to one event loop; keeps the login and what it compiled.
+
+    Errors are those of ``entrepot.errors``; ``faults.kind_of`` says which may be tried again. *wire* is for other
+    protocols than the JSON-RPC that is made of *post*.
+    """
+
+    kind: ClassVar[str] = "odoo"
+
+    def __init__(self, upstream: Upstream, post: Post, *, wire: OdooWire | None = None) -> None:
+        self._wire = wire if wire is not None else JsonRpcWire(upstream, post)
+        self._context = {**BASE_CONTEXT, **upstream.context}
+        self._readers: dict[int, tuple[ModelMapping, Reader]] = {}
+        self._types: dict[tuple[str, str], Field] = {}
+
+    async def list(self, mapping: ModelMapping, query: ListQuery, caller: Caller) -> Page:
+        """Return a page of records: one ``search_read``, and one ``search_count`` when *total* is asked for.
+
+        Raises UnknownParameter for filters, sort keys and fields that the mapping does not have.
+        """
+        session = self._session(mapping, "list", caller)
+        domain = domains.joined(session.where(), domains.list_domain(mapping, query))
+        reader = Reader(list_fields(mapping, query.fields))
+        limits = {"limit": query.limit + 1, "offset": query.offset, "order": domains.list_order(mapping, query)}
+        rows = await session.search(domain, reader.names, limits)
+        records = await reader.records(rows[: query.limit], session.ask)
+        total = await session.execute("search_count", [domain]) if query.total else None
+        return Page(records, len(rows) > query.limit, total)
+
+    async def read(self, mapping: ModelMapping, key: str, caller: Caller) -> Record:
+        """Return the record. Raises RecordNotFound, or Conflict when several records have *key*."""
+        session = self._session(mapping, "read", caller)
+        reader = self._reader(mapping)
+        row = await session.located(key_leaf(key_field(mapping), key), reader.names)
+        return (await reader.records([row], session.ask))[0]
+
+    async def create(self, mapping: ModelMapping, record: Mapping[str, Json], caller: Caller) -> Record:
+        """Make a record by ``load`` and return it as read; the same transaction makes it once.
+
+        Raises InvalidBody, UpstreamRejected, Conflict (another record has the key). A record that Odoo puts outside
+        ``where`` is deleted again and refused; one that an earlier attempt made and that has left it since stays.
+        """
+        session = self._session(mapping, "create", caller)
+        draft = writing.drafted(mapping.fields, record, creating=True)
+        load.check_lines(draft)
+        _check_key_given(mapping, draft)
+        ids = await session.ids_of_keys(draft)
+        external = load.external_id(mapping.model, caller.transaction_id)
+        values = draft.values | await self._forced(session, mapping, caller)
+        bound = domains.settled_by(mapping.where, mapping.set)
+        earlier = None if bound and mapping.key == "id" else await _made_earlier(session, external)
+        await _check_key_free(session, mapping, draft, own=earlier)
+        made = await _load(session, load.rows(values, ids, external))
+        found = await self._read_back(session, mapping, made)
+        if found is None and earlier is None and not bound:
+            await session.execute("unlink", [[made]])
+            raise UpstreamRejected("the record would not be one of the caller's, so it was not kept")
+        if found is None:
+            raise Conflict("the record was made, and is not one of the caller's any more")
+        return found
+
+    async def update(
+        self,
+        mapping: ModelMapping,
+        key: str,
+        changes: Mapping[str, Json],
+        caller: Caller,
+        *,
+        if_match: str | None = None,
+    ) -> Record:
+        """Change the record and return it as read. Null clears a field; a field that is not given stays.
+
+        A list of lines replaces all lines: a line whose mapped ``id`` is one of the present lines is changed, one
+        without is made, and every present line that is not in the list is deleted. Raises PreconditionFailed when
+        *if_match* (one or more ETags, or ``*``) does not name the present state.
+        """
+        session = self._session(mapping, "update", caller)
+        draft = writing.drafted(mapping.fields, changes, creating=False)
+        draft.check()
+        row = await self._before(session, mapping, key, draft, if_match)
+        lines = {name: row[name] for name, assigned in draft.values.items() if assigned.field.fields}
+        writing.check_lines(draft, lines)
+        ids = await session.ids_of_keys(draft)
+        if draft.values:
+            await _check_key_free(session, mapping, draft, own=row["id"])
+            values = draft.values | await self._forced(session, mapping, caller)
+            await session.execute("write", [[row["id"]], writing.written(values, ids, lines)])
+        found = await self._read_back(session, mapping, row["id"])
+        if found is None:
+            raise Conflict("the record was changed, and is not one of the caller's any more")
+        return found
+
+    async def delete(self, mapping: ModelMapping, key: str, caller: Caller) -> None:
+        """Delete the record. Raises RecordNotFound, or Conflict when the upstream needs it."""
+        session = self._session(mapping, "delete", caller)
+        target = await session.target(key_leaf(key_field(mapping), key))
+        await session.execute("unlink", [[target]])
+
+    async def call(self, mapping: CallMapping, key: str | None, body: Mapping[str, Json], caller: Caller) -> Json:
+        """Call the method on the record whose key is *key*, or on the model, and return its result; none is null.
+
+        Raises RecordNotFound, InvalidBody and what the method's own rules give.
+        """
+        session = self._session(mapping, "call", caller)
+        args, kwargs = arguments_of(mapping, body, caller.values)
+        if key is not None:
+            field = Field(mapping.key, (mapping.key,))
+            args.insert(0, [await session.target(key_leaf(field, key))])
+        elif mapping.where:
+            raise UpstreamMisconfigured("the catalog binds this call to records, and its path names no record")
+        return result_of(mapping, await session.execute(mapping.method, args, kwargs))
+
+    async def field_types(self, model: str, *, deadline: float) -> dict[str, dict[str, Json]]:
+        """Return ``fields_get`` of *model*, by field; beside the types also ``searchable`` and ``sortable``."""
+        session = self._session(CallMapping(model, "fields_get"), "call", Caller("", "", deadline))
+        return await session.field_types([])
+
+    async def probe(self, *, deadline: float) -> None:
+        """Return when Odoo and its database answer; raise an UpstreamError otherwise."""
+        await self._wire.version(deadline=deadline)
+
+    def _session(self, mapping: ModelMapping | CallMapping, verb: Verb, caller: Caller) -> Session:
+        return Session(self._wire, self._context, mapping, verb, caller)
+
+    def _reader(self, mapping: ModelMapping) -> Reader:
+        # The mapping is kept beside its reader, so that its id stays its own.
+        kept = self._readers.get(id(mapping))
+        if kept is None:
+            if len(self._readers) >= MAX_READERS:
+                self._readers.clear()
+            kept = self._readers[id(mapping)] = (mapping, Reader(shown_fields(mapping)))
+        return kept[1]
+
+    async def _read_back(self, session: Session, mapping: ModelMapping, made: int) -> Record | None:
+        reader = self._reader(mapping)
+        domain = domains.joined(session.where(), [["id", "=", made]])
+        rows = await session.search(domain, reader.names, {"limit": 1}, context=ARCHIVED_TOO)
+        return (await reader.records(rows, session.ask))[0] if rows else None
+
+    async def _before(
+        self, session: Session, mapping: ModelMapping, key: str, draft: Draft, if_match: str | None
+    ) -> Row:
+        leaf = key_leaf(key_field(mapping), key)
+        lines = [name for name, assigned in draft.values.items() if assigned.field.fields]
+        if if_match is None and not lines:
+            return {"id": await session.target(leaf)}
+        reader = self._reader(mapping)
+        row = await session.located(leaf, ["id", *lines] if if_match is None else sorted({*reader.names, *lines}))
+        if if_match is not None and if_match.strip() != "*":
+            record = (await reader.records([row], session.ask))[0]
+            if strong_etag(orjson.dumps(record)) not in [tag.strip() for tag in if_match.split(",")]:
+                raise PreconditionFailed("If-Match does not name the present state of the record")
+        return row
+
+    async def _forced(self, session: Session, mapping: ModelMapping, caller: Caller) -> dict[str, Assigned]:
+        if not mapping.set:
+            return {}
+        known = {field.source[0]: field for field in mapping.fields if len(field.source) == 1 and not field.fields}
+        unknown = [name for name in mapping.set if name not in known and (mapping.model, name) not in self._types]
+        if unknown:
+            answer = await session.field_types(unknown)
+            for name in unknown:
+                if name not in answer:
+                    raise UpstreamMisconfigured(
+                        "the catalog forces a value for a field that the upstream does not have"
+                    )
+                self._types[mapping.model, name] = Field(name, (name,), str(answer[name]["type"]))
+        types = {name: known.get(name) or self._types[mapping.model, name] for name in mapping.set}
+        try:
+            return writing.forced(types, domains.filled(mapping.set, caller.values))
+        except (TypeError, ValueError) as error:
+            raise UpstreamMisconfigured("the catalog forces a value that its field cannot have") from error
+
+
+async def _load(session: Session, table: tuple[list[str], list[list[str]]]) -> int:
+    answer = await session.execute("load", list(table), context=load.CONTEXT)
+    if not isinstance(answer, dict):
+        raise UpstreamBadAnswer("the upstream does not say which record it made")
+    made = answer.get("ids")
+    if answer.get("messages") or not isinstance(made, list) or len(made) != 1:
+        raise load_fault(answer.get("messages") or (), session.naming)
+    return int(made[0])
+
+
+async def _made_earlier(session: Session, external: str) -> int | None:
+    """Return the id of the record that an earlier attempt of the same transaction made."""
+    return await session.execute("xmlid_to_res_id", [external], model="ir.model.data") or None
+
+
+def _check_key_given(mapping: ModelMapping, draft: Draft) -> None:
+    field = key_field(mapping)
+    if field.source == ("id",) or field.read_only:
+        return
+    assigned = draft.values.get(field.source[0])
+    if assigned is None or assigned.value is False or assigned.value == "":
+        draft.mistakes.append(
+            Mistake("must be given: records are addressed by it", f"/{writing.escaped(field.public)}")
+        )
+
+
+async def _check_key_free(session: Session, mapping: ModelMapping, draft: Draft, *, own: int | None) -> None:
+    field = key_field(mapping)
+    assigned = draft.values.get(field.source[0])
+    if assigned is None or field.source == ("id",):
+        return
+    if assigned.value is False:
+        raise InvalidBody("records are addressed by this field", errors=[Mistake("must not be null", assigned.pointer)])
+    leaf = [field.source[0], "=", assigned.value]
+    rows = await session.search(domains.joined(session.where(), [leaf]), ["id"], {"limit": 2})
+    if any(row["id"] != own for row in rows):
+        raise Conflict("another record has this key", errors=[Mistake("another record has it", assigned.pointer)])

@@ -1,0 +1,197 @@
+"""JSON-RPC, the protocol of Odoo 8 to 18 (``POST /jsonrpc``; Odoo's ``odoo/http.py`` and ``odoo/service/``)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+
+import orjson
+
+from entrepot.chassis.errors import Error
+from entrepot.connectors.base import HttpReply, Json, Post, Upstream
+from entrepot.connectors.odoo.wire import OdooError
+from entrepot.connectors.secrets import read_secret
+from entrepot.errors import (
+    InvalidBody,
+    SettingsError,
+    UpstreamBadAnswer,
+    UpstreamMisconfigured,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+
+PATH = "/jsonrpc"
+# Odoo locks a source address out after ten refused logins within a minute (res.users, _assert_can_auth).
+REFUSAL_KEPT_S = 10.0
+_MISPLACED = frozenset({301, 302, 303, 307, 308, 401, 403, 404})
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What every call proves the account with: JSON-RPC sends user id and secret each time."""
+
+    uid: int
+    secret: str
+
+
+class JsonRpcWire:
+    """Odoo over JSON-RPC. Logs in when first needed, keeps the user id, and logs in again when Odoo refuses it.
+
+    Callers that need the login at the same time share one. A refused login is not tried again for
+    ``REFUSAL_KEPT_S``.
+    """
+
+    def __init__(self, upstream: Upstream, post: Post) -> None:
+        self._upstream = upstream
+        self._post = post
+        self._numbers = count(1)
+        self._session: Session | None = None
+        self._renewal: asyncio.Task[Session] | None = None
+        self._refused: tuple[float, str] | None = None
+
+    async def execute(
+        self,
+        model: str,
+        method: str,
+        args: Sequence[Json],
+        kwargs: Mapping[str, Json],
+        *,
+        deadline: float,
+        operation_id: str = "",
+    ) -> Json:
+        """Call *method* of *model*. Raises OdooError for an exception inside Odoo."""
+        session = self._session or await self._renewed(None, deadline)
+        work = (model, method, args, kwargs)
+        try:
+            return await self._execute(session, work, deadline, operation_id)
+        except OdooError as error:
+            if not _refuses(error, session.uid):
+                raise
+        # Odoo looks at the account before it does anything, so nothing has happened and the call may go again.
+        session = await self._renewed(session, deadline)
+        return await self._execute(session, work, deadline, operation_id)
+
+    async def login(self, *, deadline: float) -> int:
+        """Log in anew and return the user id. Raises UpstreamMisconfigured when Odoo refuses the account."""
+        return (await self._renewed(self._session, deadline)).uid
+
+    async def version(self, *, deadline: float) -> Mapping[str, Json]:
+        """Return ``common.version``: answered only when Odoo and its database are up."""
+        answer = await self._ask("common", "version", [], deadline, "")
+        if not isinstance(answer, dict):
+            raise UpstreamBadAnswer(f"{self._upstream.name} does not say which version it is")
+        return answer
+
+    async def _execute(
+        self,
+        session: Session,
+        work: tuple[str, str, Sequence[Json], Mapping[str, Json]],
+        deadline: float,
+        operation_id: str,
+    ) -> Json:
+        args = [self._upstream.database, session.uid, session.secret, *work]
+        return await self._ask("object", "execute_kw", args, deadline, operation_id)
+
+    async def _renewed(self, stale: Session | None, deadline: float) -> Session:
+        if self._session is not None and self._session is not stale:
+            return self._session
+        if self._renewal is None:
+            self._renewal = asyncio.get_running_loop().create_task(self._log_in())
+            self._renewal.add_done_callback(self._renewal_ended)
+        try:
+            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                return await asyncio.shield(self._renewal)
+        except TimeoutError as error:
+            raise UpstreamTimeout(f"{self._upstream.name} did not answer the login in time") from error
+
+    def _renewal_ended(self, renewal: asyncio.Task[Session]) -> None:
+        self._renewal = None
+        if not renewal.cancelled():
+            renewal.exception()
+
+    async def _log_in(self) -> Session:
+        upstream = self._upstream
+        if self._refused is not None and time.monotonic() - self._refused[0] < REFUSAL_KEPT_S:
+            raise UpstreamMisconfigured(self._refused[1])
+        try:
+            secret = read_secret(upstream.secret)
+            args = [upstream.database, upstream.login, secret, {}]
+            uid = await self._ask("common", "authenticate", args, time.monotonic() + upstream.timeout_s, "")
+        except SettingsError as error:
+            raise UpstreamMisconfigured(f"the account at {upstream.name} has no secret that can be read") from error
+        except OdooError as error:
+            if error.name.endswith("AccessDenied"):
+                raise self._refusal() from error
+            raise
+        # A bad login is answered with the result False (odoo/service/common.py, exp_authenticate).
+        if not isinstance(uid, int) or isinstance(uid, bool):
+            raise self._refusal()
+        self._refused = None
+        self._session = Session(uid, secret)
+        return self._session
+
+    def _refusal(self) -> Error:
+        message = f"{self._upstream.name} refuses the login of the gateway's account"
+        self._refused = (time.monotonic(), message)
+        return UpstreamMisconfigured(message)
+
+    async def _ask(self, service: str, method: str, args: Sequence[Json], deadline: float, operation_id: str) -> Json:
+        number = next(self._numbers)
+        params = {"service": service, "method": method, "args": args}
+        try:
+            body = orjson.dumps({"jsonrpc": "2.0", "method": "call", "id": number, "params": params})
+        except TypeError as error:
+            raise InvalidBody("a value cannot be written as JSON") from error
+        headers = [(b"content-type", b"application/json"), (b"accept", b"application/json")]
+        if operation_id:
+            headers.append((b"x-request-id", operation_id.encode("ascii")))
+        reply = await self._post(PATH, body, headers, deadline=deadline)
+        return result_of(reply, number, self._upstream.name)
+
+
+def result_of(reply: HttpReply, number: int, upstream: str) -> Json:
+    """Return the result in *reply* to request *number*; a method that returns None gives no result, which is None.
+
+    Raises OdooError for an exception inside Odoo, else UpstreamUnavailable (5xx: its database is away),
+    UpstreamMisconfigured (nothing answers there) or UpstreamBadAnswer.
+    """
+    if reply.status != 200:
+        raise _status_error(reply.status, upstream)
+    try:
+        answer = orjson.loads(reply.body)
+    except orjson.JSONDecodeError as error:
+        raise UpstreamBadAnswer(f"{upstream} answered with something that is not JSON") from error
+    if not isinstance(answer, dict):
+        raise UpstreamBadAnswer(f"{upstream} answered with JSON that is no object")
+    if "error" in answer:
+        raise _odoo_error(answer["error"], upstream)
+    if answer.get("id") != number or isinstance(answer.get("id"), bool):
+        raise UpstreamBadAnswer(f"{upstream} answered another request than the one it was sent")
+    return answer.get("result")
+
+
+def _status_error(status: int, upstream: str) -> Error:
+    if status >= 500 or status == 429:
+        return UpstreamUnavailable(f"{upstream} answered {status}", retry_after_s=1.0)
+    if status in _MISPLACED:
+        return UpstreamMisconfigured(f"{upstream} answered {status}: no Odoo is at that address")
+    return UpstreamBadAnswer(f"{upstream} answered {status}")
+
+
+def _odoo_error(error: Json, upstream: str) -> Exception:
+    data = error.get("data") if isinstance(error, dict) else None
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+        return UpstreamBadAnswer(f"{upstream} answered with an error that does not say what it is")
+    if data["name"].startswith("werkzeug.exceptions.NotFound"):
+        return UpstreamMisconfigured(f"{upstream} does not answer JSON-RPC at that address")
+    return OdooError(data["name"], str(data.get("message") or ""))
+
+
+def _refuses(error: OdooError, uid: int) -> bool:
+    if error.name == "odoo.exceptions.AccessDenied":
+        return True
+    account = f"res.users({uid},), User: {uid})"
+    return error.name == "odoo.exceptions.MissingError" and account in error.message

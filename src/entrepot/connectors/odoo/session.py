@@ -1,0 +1,152 @@
+"""One operation's way into Odoo: its context, its deadline, its records, and errors in the partner's words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from entrepot.connectors.base import Caller, CallMapping, Field, Json, ModelMapping
+from entrepot.connectors.odoo import domains
+from entrepot.connectors.odoo.faults import Naming, Verb, naming_of, translated
+from entrepot.connectors.odoo.reading import ID_FIELD, Row
+from entrepot.connectors.odoo.values import from_text, record_id
+from entrepot.connectors.odoo.wire import OdooError, OdooWire
+from entrepot.connectors.odoo.writing import Draft, Key, ids_of, key_domain
+from entrepot.errors import Conflict, RecordNotFound, UpstreamBadAnswer
+
+FIELD_ATTRIBUTES = ["type", "required", "readonly", "relation", "selection", "searchable", "sortable"]
+# Odoo leaves archived records out of searches; what has just been written must be found all the same.
+ARCHIVED_TOO: Mapping[str, Json] = {"active_test": False}
+
+
+class Session:
+    """What *mapping* asks of Odoo for one request of *caller*. *verb* says which operation, for the words of errors."""
+
+    __slots__ = ("_caller", "_context", "_mapping", "_naming", "_verb", "_wire")
+
+    def __init__(
+        self,
+        wire: OdooWire,
+        context: Mapping[str, Json],
+        mapping: ModelMapping | CallMapping,
+        verb: Verb,
+        caller: Caller,
+    ) -> None:
+        self._wire = wire
+        self._context = {**context, **caller.context}
+        self._mapping = mapping
+        self._verb = verb
+        self._caller = caller
+        self._naming = naming_of(mapping)
+
+    @property
+    def naming(self) -> Naming:
+        """How the mapping calls Odoo's fields."""
+        return self._naming
+
+    def where(self) -> list[Json]:
+        """Return the domain of the caller's records."""
+        return domains.resolved(self._mapping.where, self._caller.values)
+
+    async def execute(
+        self,
+        method: str,
+        args: Sequence[Json],
+        kwargs: Mapping[str, Json] | None = None,
+        *,
+        model: str = "",
+        context: Mapping[str, Json] | None = None,
+    ) -> Json:
+        """Call *method* of *model*, by default the mapping's, with *context* over the endpoint's."""
+        merged = {**self._context, **context} if context else self._context
+        try:
+            return await self._wire.execute(
+                model or self._mapping.model,
+                method,
+                args,
+                {**(kwargs or {}), "context": merged},
+                deadline=self._caller.deadline,
+                operation_id=self._caller.operation_id,
+            )
+        except OdooError as error:
+            raise translated(error, self._verb, self._naming) from error
+
+    async def search(
+        self,
+        domain: Sequence[Json],
+        fields: Sequence[str],
+        limits: Mapping[str, Json],
+        *,
+        model: str = "",
+        context: Mapping[str, Json] | None = None,
+    ) -> list[Row]:
+        """Return *fields* of the records in *domain* (``search_read``); *limits* are ``limit offset order``."""
+        kwargs = {"domain": domain, "fields": fields, **limits}
+        return _rows(await self.execute("search_read", [], kwargs, model=model, context=context))
+
+    async def ask(self, model: str, ids: list[int], fields: list[str]) -> list[Row]:
+        """Return *fields* of the records *ids* of *model* (``read``), of those that there are."""
+        return _rows(await self.execute("read", [ids], {"fields": fields}, model=model))
+
+    async def located(self, leaf: Sequence[Json], fields: Sequence[str]) -> Row:
+        """Return *fields* of the caller's one record where *leaf* is true. Raises RecordNotFound or Conflict."""
+        rows = await self.search(domains.joined(self.where(), [leaf]), fields, {"limit": 2})
+        if not rows:
+            raise RecordNotFound("the record does not exist")
+        if len(rows) > 1:
+            raise Conflict("several records have this key")
+        return rows[0]
+
+    async def target(self, leaf: Sequence[Json]) -> int:
+        """Return the id of the caller's one record where *leaf* is true; asks Odoo only when that is not plain."""
+        if leaf[0] == "id" and not self._mapping.where:
+            return int(leaf[2])
+        return int((await self.located(leaf, ["id"]))["id"])
+
+    async def ids_of_keys(self, draft: Draft) -> dict[Key, int]:
+        """Return the ids of the natural keys in *draft*: one search for each comodel and key field.
+
+        Raises InvalidBody with all mistakes of *draft*, unknown and ambiguous keys among them.
+        """
+        draft.check()
+        groups: dict[tuple[str, str], list[Key]] = {}
+        for key in draft.keys:
+            groups.setdefault((key.model, key.field), []).append(key)
+        ids: dict[Key, int] = {}
+        for (model, name), keys in groups.items():
+            rows = await self.search(key_domain(keys), [name], {}, model=model)
+            ids.update(ids_of(keys, rows, draft))
+        draft.check()
+        return ids
+
+    async def field_types(self, names: Sequence[str]) -> dict[str, dict[str, Json]]:
+        """Return ``fields_get`` of *names*, of all fields when there are none."""
+        answer = await self.execute("fields_get", [list(names)], {"attributes": FIELD_ATTRIBUTES})
+        if not isinstance(answer, dict):
+            raise UpstreamBadAnswer("the upstream does not tell the types of its fields")
+        return answer
+
+
+def key_field(mapping: ModelMapping) -> Field:
+    """Return the field whose value stands in the path for ``{id}``."""
+    return next((field for field in mapping.fields if field.public == mapping.key), ID_FIELD)
+
+
+def key_leaf(field: Field, key: str) -> list[Json]:
+    """Return the condition that *field* is *key*. Raises RecordNotFound when it cannot be, without asking Odoo."""
+    value: Json = None
+    if field.source == ("id",):
+        value = record_id(key)
+    else:
+        try:
+            value = from_text(key, field.type)
+        except ValueError:
+            value = None
+    if value is None or value is False or value == "":
+        raise RecordNotFound("the record does not exist")
+    return [field.source[0], "=", value]
+
+
+def _rows(answer: Json) -> list[Row]:
+    if not isinstance(answer, list) or not all(isinstance(row, dict) for row in answer):
+        raise UpstreamBadAnswer("the upstream answered a question for records with something else")
+    return answer
