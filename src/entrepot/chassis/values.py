@@ -94,9 +94,7 @@ def addresses(text: str) -> tuple[str, ...]:
 
 def web_url(text: str) -> str:
     """Return *text* without a slash at its end: an http or https URL without user, query or fragment, or nothing."""
-    parts = urlsplit(text)
-    right = parts.scheme in {"http", "https"} and parts.hostname and "@" not in parts.netloc
-    if text and (not right or parts.query or parts.fragment or any(map(str.isspace, text))):
+    if text and not _is_plain_web_url(text):
         raise ValueError("must be a URL such as https://api.example.com, without user, query and fragment")
     return text.rstrip("/")
 
@@ -125,3 +123,12 @@ def _is_address(text: str) -> bool:
         return Path(text.removeprefix("unix:")).is_absolute()
     match = _ADDRESS.fullmatch(text)
     return match is not None and int(match["port"]) <= 65535
+
+
+def _is_plain_web_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        right = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        return False
+    return bool(right) and not any(each in "@?#" or each.isspace() for each in text)

@@ -29,7 +29,7 @@ def install(app: Flask) -> None:
     """Answer every error of *app* with a problem."""
     app.register_error_handler(Error, problem_response)
     app.register_error_handler(HTTPException, _answer_http_exception)
-    # Extensions register handlers for their own exceptions, before or after this; translated here, none of them matches.
+    # Extensions register handlers for their own exceptions, before or after this; translated here, none matches.
     app.handle_user_exception = partial(_translate, app.handle_user_exception)  # type: ignore[method-assign]
 
 
