@@ -5,7 +5,7 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import CheckConstraint, inspect, text
 
 from entrepot.errors import StoreUnavailable
 from entrepot.store import schema
@@ -25,7 +25,7 @@ def rows():
         Token(
             jti="a", client="c", partner="p", scopes="", issued_at=MOMENT, expires_at=MOMENT, kid="k", issued_by="test"
         ),
-        Revocation(kind="jti", value="a", revoked_at=MOMENT, revoked_by="test"),
+        Revocation(kind="jti", value="a", revoked_at=MOMENT, expires_at=MOMENT, revoked_by="test"),
     ]
 
 
@@ -58,7 +58,7 @@ def test_every_constraint_in_the_database_is_the_one_of_the_model(database):
 
     for table in schema.metadata().tables.values():
         named = {check["name"] for check in inspector.get_check_constraints(table.name)}
-        assert named == {item.name for item in table.constraints if item.__visit_name__ == "check_constraint"}
+        assert named == {item.name for item in table.constraints if isinstance(item, CheckConstraint)}
         assert inspector.get_pk_constraint(table.name)["name"] == f"pk_{table.name}"
 
 

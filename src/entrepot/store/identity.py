@@ -7,6 +7,7 @@ who has a token and who took it away.
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from sqlalchemy import CheckConstraint, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
@@ -40,11 +41,9 @@ class Revocation(Base):
         CheckConstraint("(kind = 'jti') = (cutoff IS NULL)", name="cutoff"),
     )
 
-    kind: Mapped[str] = mapped_column(String(8), comment="jti, client or partner.")
+    kind: Mapped[Literal["jti", "client", "partner"]] = mapped_column(String(8), comment="jti, client or partner.")
     value: Mapped[str] = mapped_column(String(255), comment="A jti, or the name of a client or partner.")
     cutoff: Mapped[datetime | None] = mapped_column(comment="Tokens issued in this second or before are refused.")
     revoked_at: Mapped[datetime] = mapped_column(comment="When it was revoked; of a jti, for the first time.")
-    expires_at: Mapped[datetime | None] = mapped_column(
-        comment="All these tokens have expired by then; empty: unknown."
-    )
+    expires_at: Mapped[datetime] = mapped_column(comment="All these tokens have expired by then.")
     revoked_by: Mapped[str] = mapped_column(String(255), comment="Who revoked it.")

@@ -45,7 +45,7 @@ def upgrade() -> None:
         sa.Column("value", sa.String(255), nullable=False, comment="A jti, or the name of a client or partner."),
         sa.Column("cutoff", moment, comment="Tokens issued in this second or before are refused."),
         sa.Column("revoked_at", moment, nullable=False, comment="When it was revoked; of a jti, for the first time."),
-        sa.Column("expires_at", moment, comment="All these tokens have expired by then; empty: unknown."),
+        sa.Column("expires_at", moment, nullable=False, comment="All these tokens have expired by then."),
         sa.Column("revoked_by", sa.String(255), nullable=False, comment="Who revoked it."),
         sa.PrimaryKeyConstraint("id", name="pk_revocations"),
         sa.UniqueConstraint("kind", "value", name="uq_revocations_kind_value"),
