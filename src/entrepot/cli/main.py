@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from entrepot.chassis.errors import Error
 from entrepot.chassis.operation import OperationIds, current_operation_id
-from entrepot.cli.output import complain
+from entrepot.cli.output import complain, report
 from entrepot.cli.parser import parse
 
 FAILED = 1
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _forget_output()
         return FAILED
     except Error as error:
-        _report(error)
+        report(error)
         return FAILED
     except OSError as exc:
         complain(f"{exc.filename or 'entrepot'}: {exc.strerror or exc}")
@@ -51,13 +51,6 @@ def _run(arguments: argparse.Namespace) -> int:
     module, _, function = arguments.run.partition(":")
     command: Command = getattr(importlib.import_module(module), function)
     return command(arguments)
-
-
-def _report(error: Error) -> None:
-    for mistake in error.errors:
-        complain(f"{mistake.path}: {mistake.message}" if mistake.path else mistake.message)
-    if not error.errors:
-        complain(f"entrepot: {error}")
 
 
 def _report_unexpected(exc: Exception) -> None:

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from entrepot.chassis.errors import Error
+
 
 def say(text: str = "") -> None:
     """Write *text* and a line end to standard output."""
@@ -29,3 +31,11 @@ def say_table(rows: Sequence[Sequence[object]]) -> None:
 def complain(text: str) -> None:
     """Write *text* to standard error as one line, whatever it holds."""
     sys.stderr.write(f"{' '.join(text.splitlines())}\n")
+
+
+def report(error: Error) -> None:
+    """Complain of *error*: one line for each of its mistakes, or one for itself."""
+    for mistake in error.errors:
+        complain(f"{mistake.path}: {mistake.message}" if mistake.path else mistake.message)
+    if not error.errors:
+        complain(f"entrepot: {error}")

@@ -1,4 +1,4 @@
-"""The forms of the commands. Nothing is imported here but argparse: a command names its function as text."""
+"""The forms of the commands. Nothing heavy is imported here: a command names its function as text."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from entrepot.cli.output import say
 
 _DESCRIPTION = """\
 An API gateway between an Odoo ERP and the partners who trade with it.
@@ -21,7 +23,8 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from importlib.metadata import version  # noqa: PLC0415 - see above
 
-        parser.exit(message=f"entrepot {version('entrepot')}\n")
+        say(f"entrepot {version('entrepot')}")
+        parser.exit()
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -100,7 +103,7 @@ def _add_run(commands: Any) -> None:
 
 
 def _add_catalog(commands: Any) -> None:
-    check = _leaf(commands, "check", "catalogs:check", "find every mistake in settings and catalog files")
+    check = _leaf(commands, "check", "checking:check", "find every mistake in settings and catalog files")
     check.add_argument("--settings-only", action="store_true", help="check the settings alone")
     _files(check, nargs="*")
     diff = _leaf(commands, "diff", "catalogs:diff", "compare catalog files with what is in force")

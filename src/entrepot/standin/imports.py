@@ -80,6 +80,8 @@ def _load_record(work: _Import, first: int, last: int) -> int:
     try:
         return _store(work.records, external_id, _record_values(work, first, last))
     except OdooError as fault:
+        if fault.name == "builtins.AttributeError":
+            raise
         name, text = _required(work.records.model, str(fault))
         work.say(first, last, "error", name, text)
     except _CellError as refused:
