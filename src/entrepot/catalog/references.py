@@ -1,0 +1,141 @@
+"""Rules about the catalog as a whole: references, paths that clash, templates that some partner cannot fill."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from entrepot.catalog.definitions import Endpoint
+from entrepot.catalog.keys import did_you_mean
+from entrepot.catalog.objects import Parsed
+from entrepot.catalog.paths import routes, shape, value_names
+from entrepot.catalog.templates import names_in
+from entrepot.connectors.base import Json, Upstream
+from entrepot.identity.partners import Client, Partner
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """All objects of a document that could be read."""
+
+    upstreams: Mapping[str, Parsed[Upstream]]
+    endpoints: Mapping[str, Parsed[Endpoint]]
+    partners: Mapping[str, Parsed[Partner]]
+    clients: Sequence[Parsed[Client]]
+
+
+def check_references(objects: Objects, upstream_names: Iterable[str]) -> None:
+    """Report every reference that leads nowhere; *upstream_names* are all that are written, readable or not."""
+    names = tuple(upstream_names)
+    for endpoint in objects.endpoints.values():
+        if endpoint.are_right("upstream"):
+            _check_upstream(endpoint, objects.upstreams, names)
+        _check_templates(endpoint, objects)
+    _check_clashes(objects.endpoints.values())
+    _check_client_names(objects.clients)
+
+
+def _check_upstream(of: Parsed[Endpoint], upstreams: Mapping[str, Parsed[Upstream]], names: Sequence[str]) -> None:
+    name = of.value.upstream
+    if name not in names:
+        of.wrong("upstream", f"there is no upstream `{name}`{did_you_mean(name, names)}")
+        return
+    upstream = upstreams.get(name)
+    if upstream is None or not upstream.are_right("kind"):
+        return
+    kind = upstream.value.kind
+    if of.value.relay is not None and kind != "http":
+        of.wrong("upstream", f"a relay goes to an HTTP upstream; `{name}` is Odoo: use `model` or `call`")
+    if (of.value.model is not None or of.value.call is not None) and kind != "odoo":
+        of.wrong("upstream", f"models and calls go to an Odoo upstream; `{name}` is HTTP: use `relay`")
+
+
+def _check_clashes(endpoints: Iterable[Parsed[Endpoint]]) -> None:
+    taken: dict[str, list[tuple[frozenset[str], Parsed[Endpoint], str]]] = {}
+    for endpoint in endpoints:
+        if not endpoint.are_right("path", "aliases", "operations", "method", "methods"):
+            continue
+        for path, methods in routes(endpoint.value):
+            others = taken.setdefault(shape(path), [])
+            other = next((other for other in others if other[0] & methods), None)
+            if other is not None:
+                _report_clash(endpoint, path, sorted(other[0] & methods), other)
+            elif methods:
+                others.append((methods, endpoint, path))
+
+
+def _report_clash(
+    of: Parsed[Endpoint], path: str, methods: Sequence[str], other: tuple[frozenset[str], Parsed[Endpoint], str]
+) -> None:
+    _, first, first_path = other
+    where = f"`{first.name}` ({first.node.place})" if first is not of else "this endpoint itself"
+    message = f"{', '.join(methods)} {path} is taken already: {where} has {first_path}"
+    written = next((index for index, own in enumerate(of.value.paths) if path in {own, f"{own}/{{id}}"}), 0)
+    if written:
+        node = of.node.entries["aliases"].items[written - 1]
+        of.spot.at("aliases").at(written - 1).wrong(node, message)
+    else:
+        of.wrong("path", message)
+
+
+def _check_templates(of: Parsed[Endpoint], objects: Objects) -> None:
+    for key, value in _templated(of.value):
+        if not of.are_right(key):
+            continue
+        for name in dict.fromkeys(names_in(value)):
+            message = _template_complaint(of, name, objects)
+            if message:
+                of.wrong(key, f"{{{name}}}: {message}")
+
+
+def _templated(endpoint: Endpoint) -> Iterator[tuple[str, Json]]:
+    if endpoint.model is not None:
+        yield "where", endpoint.model.where
+        yield "set", endpoint.model.set
+    elif endpoint.call is not None:
+        yield "where", endpoint.call.where
+        yield "arguments", [argument.template for argument in endpoint.call.arguments]
+    elif endpoint.relay is not None:
+        yield "relay", endpoint.relay.path
+
+
+def _template_complaint(of: Parsed[Endpoint], name: str, objects: Objects) -> str:
+    if name == "client":
+        return ""
+    if name.startswith("partner."):
+        return _partner_complaint(of, name.removeprefix("partner."), objects)
+    if not of.are_right("path") or not of.value.paths:
+        return ""
+    names = value_names(of.value.paths[0])
+    if name in names:
+        return ""
+    return f"the path has no value `{name}`{did_you_mean(name, names)}"
+
+
+def _partner_complaint(of: Parsed[Endpoint], key: str, objects: Objects) -> str:
+    if not all(partner.are_right("values") for partner in objects.partners.values()):
+        return ""
+    known = {name for partner in objects.partners.values() for name in partner.value.values}
+    if objects.partners and key not in known:
+        return f"no partner has a value `{key}`{did_you_mean(key, known)}"
+    callers = _callers(of, objects.clients) if of.are_right("scopes") else frozenset()
+    lacking = [
+        name for name, partner in objects.partners.items() if name in callers and key not in partner.value.values
+    ]
+    return f"the partners {', '.join(lacking)} may call this and have no value `{key}`" if lacking else ""
+
+
+def _callers(of: Parsed[Endpoint], clients: Sequence[Parsed[Client]]) -> frozenset[str]:
+    scopes = {*of.value.read_scopes, *of.value.write_scopes}
+    return frozenset(client.value.partner for client in clients if scopes & client.value.scopes)
+
+
+def _check_client_names(clients: Sequence[Parsed[Client]]) -> None:
+    first: dict[str, Parsed[Client]] = {}
+    for client in clients:
+        other = first.setdefault(client.name, client)
+        if other is not client:
+            message = (
+                f"a client's name is unique in the catalog: {other.value.partner} has it too, at {other.node.place}"
+            )
+            client.spot.wrong(client.node, message)

@@ -1,0 +1,164 @@
+"""Rules about one object: what its keys, each right by itself, must not say together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from entrepot.catalog.definitions import Endpoint
+from entrepot.catalog.keys import did_you_mean
+from entrepot.catalog.objects import Parsed
+from entrepot.catalog.paths import methods, takes_rest, value_names
+from entrepot.connectors.base import CallMapping, Field, ModelMapping, RelayMapping, Upstream
+
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+def check_upstream(of: Parsed[Upstream]) -> None:
+    """Report what an upstream's keys must not say together."""
+    probe = of.values["probe"]
+    if not of.are_right("kind", "probe") or probe is None:
+        return
+    if of.value.kind == "odoo" and probe.path is not None:
+        of.wrong("probe", "an Odoo upstream is asked by common.version: leave `path` out")
+    if of.value.kind == "http" and probe.path is None:
+        of.wrong("probe", "an HTTP upstream's probe needs a `path` such as /health")
+
+
+def check_endpoint(of: Parsed[Endpoint]) -> None:
+    """Report what an endpoint's keys must not say together."""
+    if of.are_right("path", "aliases"):
+        _paths_fit(of)
+    endpoint = of.value
+    if endpoint.model is not None:
+        for model_rule in _MODEL_RULES:
+            model_rule(of, endpoint.model)
+    elif endpoint.call is not None:
+        for call_rule in _CALL_RULES:
+            call_rule(of, endpoint.call)
+    elif endpoint.relay is not None:
+        _body_has_a_method(of, endpoint.relay)
+    if endpoint.cache is not None and of.are_right("operations", "method", "methods"):
+        _cache_has_reads(of)
+
+
+def _cache_has_reads(of: Parsed[Endpoint]) -> None:
+    offered = methods(of.value)
+    if offered and "GET" not in offered:
+        of.wrong("cache", "nothing is read here, so there is nothing to cache")
+
+
+def _paths_fit(of: Parsed[Endpoint]) -> None:
+    path, *aliases = of.value.paths or ("",)
+    for index, alias in enumerate(aliases):
+        if set(value_names(alias)) != set(value_names(path)):
+            wanted = ", ".join(value_names(path)) or "none"
+            node = of.node.entries["aliases"].items[index]
+            of.spot.at("aliases").at(index).wrong(node, f"must have the same path values as `path`: {wanted}")
+    if (of.value.model is not None or of.value.call is not None) and takes_rest(path):
+        of.wrong("path", "only a relay takes the rest of a path")
+
+
+def _key_is_a_field(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
+    if mapping.key == "id" or not of.are_right("key", "fields"):
+        return
+    field = _public(mapping).get(mapping.key)
+    if field is None:
+        of.wrong("key", f"`{mapping.key}` is no public field{did_you_mean(mapping.key, [*_public(mapping), 'id'])}")
+    elif field.write_only or field.fields:
+        of.wrong(
+            "key", f"`{mapping.key}` cannot be the key: it is {'write_only' if field.write_only else 'a list of lines'}"
+        )
+
+
+def _search_and_sort_are_fields(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
+    public = _public(mapping)
+    for key, names, more in (("search", mapping.search, []), ("sort", mapping.sort, ["id"])):
+        if not of.are_right("fields", key):
+            continue
+        for name in names:
+            if name in more:
+                continue
+            if name not in public:
+                of.wrong(key, f"`{name}` is no public field{did_you_mean(name, [*public, *more])}")
+            elif public[name].write_only or public[name].fields:
+                of.wrong(
+                    key,
+                    f"`{name}` cannot be used: it is {'write_only' if public[name].write_only else 'a list of lines'}",
+                )
+
+
+def _page_is_in_order(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
+    if of.are_right("page") and mapping.page_default > mapping.page_max:
+        of.wrong("page", f"`default` is {mapping.page_default} and must be at most `max`, {mapping.page_max}")
+
+
+def _set_asks_for_nothing(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
+    if not of.are_right("fields"):
+        return
+    for field in mapping.fields:
+        if field.required and field.source[0] in mapping.set:
+            message = f"`set` forces {field.source[0]}, so the body cannot be required to have it: make it read_only"
+            _wrong_field(of, field.public, message)
+
+
+def _one_field_writes_a_source(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
+    if not of.are_right("fields"):
+        return
+    writers: dict[str, str] = {}
+    for field in mapping.fields:
+        if field.read_only or len(field.source) > 2:
+            continue
+        first = writers.setdefault(field.source[0], field.public)
+        if first != field.public:
+            message = f"`{first}` writes {field.source[0]} too, and only one field can: make one of them read_only"
+            _wrong_field(of, field.public, message)
+
+
+def _id_is_the_records(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
+    if of.are_right("path") and of.value.paths and "id" in value_names(of.value.paths[0]):
+        of.wrong("path", f"is the path of the list; that of one {mapping.model} is made by adding /{{id}}")
+
+
+def _wrong_field(of: Parsed[Endpoint], public: str, message: str) -> None:
+    fields = of.node.entries["fields"]
+    of.spot.at("fields").at(public).wrong(fields.at([public]), message)
+
+
+def _public(mapping: ModelMapping) -> dict[str, Field]:
+    return {field.public: field for field in mapping.fields}
+
+
+def _record_keys_need_an_id(of: Parsed[Endpoint], _mapping: CallMapping) -> None:
+    if of.are_right("path") and of.value.paths and "id" not in value_names(of.value.paths[0]):
+        for key in ("where", "key"):
+            if key in of.values.given:
+                of.wrong(key, "says which record is meant, and the path has no {id}")
+
+
+def _body_comes_with_the_method(of: Parsed[Endpoint], mapping: CallMapping) -> None:
+    if mapping.http_method not in _WITH_BODY and of.are_right("method", "arguments"):
+        for argument in mapping.arguments:
+            if argument.body_field is not None:
+                message = (
+                    f"{mapping.http_method} has no body to take `{argument.body_field}` from: use a template, or POST"
+                )
+                of.spot.at("arguments").at(argument.name).wrong(of.node.at(["arguments", argument.name]), message)
+
+
+def _body_has_a_method(of: Parsed[Endpoint], mapping: RelayMapping) -> None:
+    if "body" in of.values.given and of.are_right("methods") and not _WITH_BODY & set(mapping.methods):
+        of.wrong("body", f"none of the methods has a body: {', '.join(mapping.methods)}")
+
+
+_MODEL_RULES: tuple[Callable[[Parsed[Endpoint], ModelMapping], None], ...] = (
+    _key_is_a_field,
+    _search_and_sort_are_fields,
+    _page_is_in_order,
+    _set_asks_for_nothing,
+    _one_field_writes_a_source,
+    _id_is_the_records,
+)
+_CALL_RULES: tuple[Callable[[Parsed[Endpoint], CallMapping], None], ...] = (
+    _record_keys_need_an_id,
+    _body_comes_with_the_method,
+)
