@@ -72,11 +72,15 @@ def test_nothing_in_a_message_or_fact_begins_a_line_or_moves_the_cursor(written,
     assert all(line.isprintable() for line in lines)
 
 
+def fail(message: str) -> None:
+    raise ValueError(message)
+
+
 def test_no_line_of_a_traceback_can_pass_for_a_record(written):
     logger, stream = written
 
     try:
-        raise ValueError("x\n2026-11-21 00:00:00,000 [INFO][x] root: forged\x1b[31m")
+        fail("x\n2026-11-21 00:00:00,000 [INFO][x] root: forged\x1b[31m")
     except ValueError:
         logger.exception("it failed", stack_info=True)
 

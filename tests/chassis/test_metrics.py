@@ -1,7 +1,7 @@
 from __future__ import annotations
 
+import json
 import logging
-import os
 import signal
 import subprocess
 import sys
@@ -114,8 +114,6 @@ def test_a_retirement_that_was_killed_half_way_counts_nothing_twice(directory: P
 
 
 def run_of(document: bytes) -> bytes:
-    import json
-
     return json.loads(document)["run"].encode()
 
 
@@ -131,7 +129,7 @@ def test_an_orderly_end_keeps_every_count(directory: Path):
 
     assert read(directory) == {"jobs_total": 2}
     meter.close()
-    assert sorted(os.listdir(directory)) == [".lock", "retired.json"]
+    assert sorted(each.name for each in directory.iterdir()) == [".lock", "retired.json"]
 
 
 def test_two_living_processes_cannot_have_one_name(directory: Path):

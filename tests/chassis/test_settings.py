@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from entrepot.chassis.config import settings_of
 from entrepot.chassis.ini import read_ini
@@ -153,8 +154,8 @@ def test_all_mistakes_are_told_at_once_with_their_lines(ini: Path):
         "entrepot.ini:1": "key 'stray' stands before any section",
         "entrepot.ini:3": "[gateway] workers must be auto or a whole number, not 'lots'",
         "entrepot.ini:4": "key 'workers' stands twice in [gateway], first at entrepot.ini:3",
-        "entrepot.ini:5": "[gateway] bind must be host:port, [IPv6]:port or unix:/absolute/path, or several with spaces "
-        "between, not '8080'",
+        "entrepot.ini:5": "[gateway] bind must be host:port, [IPv6]:port or unix:/absolute/path, or several with "
+        "spaces between, not '8080'",
         "entrepot.ini:6": "[gateway] trusted must be networks such as 10.0.0.0/8 or fd00::/8 "
         "(10.0.0.1/8 has host bits set), not '10.0.0.0/8 10.0.0.1/8'",
         "entrepot.ini:7": "[gateway] header_timeout must be a duration such as 500ms, 30s, 5m, 24h or 7d, not '10'",
@@ -168,14 +169,15 @@ def test_all_mistakes_are_told_at_once_with_their_lines(ini: Path):
         "entrepot.ini:17": "section [gateway] stands twice, first at entrepot.ini:2",
         "entrepot.ini:18": "neither a section nor `key = value`",
         "entrepot.ini:19": "[gateway] max_fields must be at least 10, not '0'",
-        "entrepot.ini:20": "[gateway] public_url must be a URL such as https://api.example.com, without user, query and "
-        "fragment, not 'ftp://x'",
+        "entrepot.ini:20": "[gateway] public_url must be a URL such as https://api.example.com, without user, query "
+        "and fragment, not 'ftp://x'",
         "entrepot.ini:22": "[store] directory must be an absolute path, not 'var/lib'",
         "entrepot.ini:23": "not UTF-8: byte 0xe9 at column 4",
         "entrepot.ini:24": "a control character, which no setting may hold",
         "entrepot.ini:26": "[tokens] expires must not be longer than max_expires",
         "ENTREPOT_LOG_TARGET": "[log] target must be one of auto, journal, stderr, not 'syslog'",
-        "ENTREPOT_GATEWAY_WORKRES": "unknown setting ENTREPOT_GATEWAY_WORKRES; did you mean 'ENTREPOT_GATEWAY_WORKERS'?",
+        "ENTREPOT_GATEWAY_WORKRES": "unknown setting ENTREPOT_GATEWAY_WORKRES; "
+        "did you mean 'ENTREPOT_GATEWAY_WORKERS'?",
     }
 
 
@@ -202,7 +204,7 @@ def test_a_conf_d_that_is_no_directory_is_a_mistake(ini: Path):
     assert mistakes_of(ini) == {"conf.d": "cannot be read: Not a directory"}
 
 
-@pytest.mark.skipif(os.path.exists("/etc/entrepot"), reason="this host has settings of its own")
+@pytest.mark.skipif(Path("/etc/entrepot").exists(), reason="this host has settings of its own")
 def test_the_default_file_alone_may_be_missing():
     assert load_settings(environ={}) == Settings()
 
@@ -221,8 +223,6 @@ def test_a_config_source_that_is_no_file_is_refused():
 
 @pytest.mark.parametrize("directory", ["/srv/entrepot", "/srv/50%?#", "/srv/with space"])
 def test_the_database_follows_the_directory(ini: Path, directory: str):
-    from sqlalchemy.engine import make_url
-
     ini.write_text(f"[store]\ndirectory = {directory}\n")
 
     assert make_url(load_settings(ini, {}).store.url).database == f"{directory}/entrepot.db"

@@ -12,7 +12,7 @@ def test_a_duration_has_a_unit(text: str, seconds: float):
     assert duration_s(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "5", "-1s", "1 s", "1h30m", "infs", "1e3s", "٣s", "5S"])  # noqa: RUF001
+@pytest.mark.parametrize("text", ["", "5", "-1s", "1 s", "1h30m", "infs", "1e3s", "٣s", "5S"])
 def test_what_is_no_duration_is_refused(text: str):
     with pytest.raises(ValueError, match="must be a duration"):
         duration_s(text)
@@ -29,7 +29,7 @@ def test_what_is_no_size_is_refused(text: str):
         size_bytes(text)
 
 
-@pytest.mark.parametrize("text", ["", "1_0", "+1", " 1", "1e3", "٣", "9" * 30])  # noqa: RUF001
+@pytest.mark.parametrize("text", ["", "1_0", "+1", " 1", "1e3", "٣", "9" * 30])
 def test_what_python_alone_takes_for_a_number_is_refused(text: str):
     with pytest.raises(ValueError, match="must be a whole number"):
         integer(text)

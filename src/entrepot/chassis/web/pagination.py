@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from flask import current_app, request
 
@@ -90,9 +90,11 @@ def _read(name: str, least: int, default: int, most: int, add_error: Callable[[s
 def _link(offset: int, limit: int) -> str:
     page = {"offset": str(offset), "limit": str(limit)}
     pairs = []
-    for name, value in request.args.items(multi=True):
+    # Not ``request.args``, which brings the values of one name together; odd bytes are passed on as they came.
+    query = request.query_string.decode(errors="surrogateescape")
+    for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
         if name not in {"offset", "limit"}:
             pairs.append((name, value))
         elif name in page:
             pairs.append((name, page.pop(name)))
-    return f"{request.base_url}?{urlencode([*pairs, *page.items()])}"
+    return f"{request.base_url}?{urlencode([*pairs, *page.items()], errors='surrogateescape')}"
