@@ -170,12 +170,14 @@ def test_a_claim_that_is_no_text_is_refused(verifier, forge, payload, now, name,
 
 
 @pytest.mark.parametrize("name", ["iat", "exp", "nbf"])
-@pytest.mark.parametrize("value", ["1800000000", None, True, [], {}, -1, -1e300, 1e300, 2**53, 10**4000])
+@pytest.mark.parametrize("value", ["1800000000", None, True, [], {}, -1, -1e300, 1e300, 2**53])
 def test_a_time_that_is_none_is_refused(verifier, forge, payload, now, name, value):
     refused(verifier, forge(payload=json.dumps({**payload, name: value}).encode()), now, name)
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "1" * 5000, "01", "0x10", "1_000"])
+@pytest.mark.parametrize(
+    "number", ["NaN", "Infinity", "-Infinity", "1e999", "1" * 18, "1" * 5000, "01", "0x10", "1_000"]
+)
 def test_a_number_that_json_does_not_have_is_refused(verifier, forge, payload, now, number):
     text = json.dumps({**payload, "exp": "HERE"}).replace('"HERE"', number).encode()
 

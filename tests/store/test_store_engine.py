@@ -3,7 +3,7 @@ import stat
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError, StatementError
 
 from entrepot.errors import SettingsError, StoreUnavailable
@@ -17,10 +17,6 @@ MOMENT = datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
 def token(jti="a", **values):
     fields = {"client": "shop", "partner": "acme", "scopes": "orders", "kid": "k", "issued_by": "test"}
     return Token(**(fields | {"jti": jti, "issued_at": MOMENT, "expires_at": MOMENT} | values))
-
-
-def impatient(connection):
-    connection.connection.driver_connection.execute("PRAGMA busy_timeout=20").close()
 
 
 def test_the_database_and_its_log_are_readable_by_their_owner_alone(database, tmp_path):
@@ -101,17 +97,18 @@ def test_a_path_that_cannot_be_made_is_an_outage(tmp_path):
         open_database(f"sqlite:///{tmp_path}/file/entrepot.db")
 
 
-def test_a_locked_database_is_an_outage_for_writers_and_none_for_readers(database, tmp_path):
-    event.listen(database.engine, "begin", impatient, insert=True)
+def test_a_locked_database_is_an_outage_for_writers_and_none_for_readers(database, url, tmp_path):
+    impatient = open_database(url, busy_timeout_s=0.02)
     other = sqlite3.connect(tmp_path / "store/entrepot.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     try:
-        with pytest.raises(StoreUnavailable, match="locked") as refused, database.transaction() as session:
+        with pytest.raises(StoreUnavailable, match="locked") as refused, impatient.transaction() as session:
             session.add(token())
-        with database.reading() as session:
+        with impatient.reading() as session:
             assert session.scalars(select(Token)).all() == []
     finally:
         other.close()
+        impatient.close()
 
     assert refused.value.retry_after_s == engine.BUSY_TIMEOUT_S
     assert "shop" not in str(refused.value)

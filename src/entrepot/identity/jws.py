@@ -89,8 +89,15 @@ def _unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
+def _integer(text: str) -> int:
+    # Thousands of digits cost as much as a signature check; 17 hold all that JSON can exchange (RFC 7493, section 2.2).
+    if len(text) > 17:
+        raise ValueError("number too large")
+    return int(text)
+
+
 def _refused(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-_json = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refused)
+_json = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_integer, parse_constant=_refused)

@@ -26,13 +26,14 @@ class Database:
 
     url: URL
     engine: Engine = field(repr=False)
+    busy_timeout_s: float = BUSY_TIMEOUT_S
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """Give a session that may write; it is committed and on disk when the block ends, rolled back when it raises.
 
         On SQLite the transaction has the one right to write from its first statement on, and waits for it at most
-        ``BUSY_TIMEOUT_S``. Raises StoreUnavailable.
+        *busy_timeout_s*. Raises StoreUnavailable.
         """
         with translated(), Session(self._engine(writing=True), expire_on_commit=False) as session, session.begin():
             yield session
@@ -53,7 +54,7 @@ class Database:
         Foreign keys are checked at the end and not on the way: SQLite changes a table by dropping and copying it,
         which would delete the rows that refer to it. Raises StoreUnavailable.
         """
-        engine = make_engine(self.url, foreign_keys=False)
+        engine = make_engine(self.url, self.busy_timeout_s, foreign_keys=False)
         try:
             with translated(), engine.execution_options(**{WRITING: True}).begin() as connection:
                 yield connection
@@ -70,7 +71,7 @@ class Database:
         return self.engine.execution_options(**{WRITING: writing})
 
 
-def open_database(url: str) -> Database:
+def open_database(url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Database:
     """Return the database at *url* (``sqlite:////absolute/path``), making an empty file when there is none.
 
     Its file is readable by its owner alone, and so are the ones that SQLite puts beside it. Raises SettingsError for a
@@ -82,7 +83,7 @@ def open_database(url: str) -> Database:
         _make_private(path)
     except OSError as exc:
         raise StoreUnavailable(f"the database {path} cannot be opened: {exc.strerror}") from exc
-    database = Database(parsed, make_engine(parsed))
+    database = Database(parsed, make_engine(parsed, busy_timeout_s), busy_timeout_s)
     try:
         with translated(), database.engine.connect():
             pass
@@ -92,9 +93,9 @@ def open_database(url: str) -> Database:
     return database
 
 
-def make_engine(url: URL, *, foreign_keys: bool = True) -> Engine:
+def make_engine(url: URL, busy_timeout_s: float, *, foreign_keys: bool = True) -> Engine:
     """Return an engine whose connections are set up for safety: WAL, ``synchronous=FULL``, private files."""
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+    engine = create_engine(url, connect_args={"timeout": busy_timeout_s})
 
     def set_up(connection: Any, _record: object) -> None:
         # sqlite3 begins a transaction before some statements only, and never before DDL; so it is told to begin
