@@ -12,12 +12,13 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from entrepot.chassis.errors import Error
 
@@ -27,6 +28,10 @@ MUTEX_BYTES = 64
 _PROCESS_SHARED = 1
 _ROBUST = 1
 _ERRORCHECK = 2
+# In struct __pthread_mutex_s, and its value for ENOTRECOVERABLE (PTHREAD_MUTEX_NOTRECOVERABLE, nptl/pthreadP.h).
+_OWNER_OFFSET = 8
+_OWNER_LOST = 2**31 - 2
+_WAIT_S = 2
 _MACHINES = ("x86_64", "aarch64")
 
 # With PyDLL the GIL is kept: cheaper, and right for calls that never wait. A call that may wait must give it up,
@@ -41,9 +46,15 @@ class SharedStateError(Error):
     code, title = "shared-state", "The shared state of the host cannot be used"
 
 
-def _function(library: ctypes.CDLL, name: str) -> Callable[[int], int]:
+class _Moment(ctypes.Structure):
+    """``struct timespec``."""
+
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+def _function(library: ctypes.CDLL, name: str, *more: type) -> Callable[..., int]:
     function = getattr(library, name)
-    function.argtypes = (ctypes.c_size_t,)
+    function.argtypes = (ctypes.c_size_t, *more)
     function.restype = ctypes.c_int
     return function  # type: ignore[no-any-return]
 
@@ -74,18 +85,30 @@ def _check(code: int) -> None:
         raise SharedStateError(f"pthread says {errno.errorcode.get(code, str(code))}")
 
 
+class Descriptor:
+    """An open file, closed when no one refers to it any more; *number* is its file descriptor."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        os.close(self.number)
+
+
 @contextmanager
-def exclusive(file: IO[bytes]) -> Iterator[None]:
+def exclusive(file: Descriptor) -> Iterator[None]:
     """Keep all other processes out, those too that have inherited *file*, by ``flock`` on what *file* is open on."""
     # flock belongs to the open file description, which a fork shares; so each time a new one.
-    with Path(f"/proc/self/fd/{file.fileno()}").open("rb") as own:
+    with Path(f"/proc/self/fd/{file.number}").open("rb") as own:
         fcntl.flock(own, fcntl.LOCK_EX)
         yield
 
 
 try_lock = _function(_quick, "pthread_mutex_trylock")
 unlock = _function(_quick, "pthread_mutex_unlock")
-_lock = _function(_patient, "pthread_mutex_lock")
+_timed_lock = _function(_patient, "pthread_mutex_timedlock", ctypes.c_size_t)
 _consistent = _function(_quick, "pthread_mutex_consistent")
 
 
@@ -97,7 +120,7 @@ class Mutex:
 
     __slots__ = ("_file", "address")
 
-    def __init__(self, address: int, file: IO[bytes]) -> None:
+    def __init__(self, address: int, file: Descriptor) -> None:
         self.address = address
         self._file = file
 
@@ -113,23 +136,34 @@ class Mutex:
         """Hold the mutex on return, after ``try_lock`` has answered *code*, which is not 0."""
         while code:
             if code == errno.EBUSY:
-                code = _lock(self.address)
-            elif code == errno.EOWNERDEAD:
-                code = _consistent(self.address)
-                if code == 0:
-                    return
-            elif code == errno.EDEADLK:
+                code = self._wait()
+            elif code in {errno.EOWNERDEAD, errno.EDEADLK}:
+                # It is held now. A signal may have come between EOWNERDEAD and this call, and then it is EDEADLK: so
+                # for both; where there is nothing to mend it answers EINVAL and does nothing.
+                _consistent(self.address)
                 return
             elif code == errno.ENOTRECOVERABLE:
                 code = self._remake()
             else:
                 _check(code)
 
+    def _wait(self) -> int:
+        """Wait for a bounded time, so that a wake-up that is lost (to ``_remake``) is no end."""
+        until = _Moment(int(time.time()) + _WAIT_S, 0)
+        code = _timed_lock(self.address, ctypes.addressof(until))
+        if code == errno.ETIMEDOUT:
+            return errno.ENOTRECOVERABLE if self._is_lost() else try_lock(self.address)
+        return code
+
+    def _is_lost(self) -> bool:
+        owner = ctypes.c_int.from_address(self.address + _OWNER_OFFSET).value
+        return owner == _OWNER_LOST
+
     def _remake(self) -> int:
-        # The file lock makes one process do it; the others then find a mutex that is good.
+        """Make a mutex anew that was given up: someone unlocked it after EOWNERDEAD, which this module never does."""
+        # The file lock makes one process do it. The state is looked up in memory, because glibc's trylock leaves such
+        # a mutex locked by whoever asks (nptl/pthread_mutex_trylock.c).
         with exclusive(self._file):
-            code = try_lock(self.address)
-            if code != errno.ENOTRECOVERABLE:
-                return code
-            initialise(self.address)
-            return try_lock(self.address)
+            if self._is_lost():
+                initialise(self.address)
+        return try_lock(self.address)

@@ -18,13 +18,12 @@ import mmap
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO
 
 from entrepot.chassis import mutex
-from entrepot.chassis.mutex import Mutex, SharedStateError
+from entrepot.chassis.mutex import Descriptor, Mutex, SharedStateError
 
 VERSION = 1
 ROWS = 128
@@ -116,10 +115,10 @@ class SharedState:
     *epoch* (16 bytes) changes whenever counters may have gone back: a new file, or one that no one has sealed.
     """
 
-    def __init__(self, file: IO[bytes], path: Path) -> None:
+    def __init__(self, file: Descriptor, path: Path) -> None:
         self.path = path
         self._file = file
-        self._map = mmap.mmap(file.fileno(), _FILE_BYTES)
+        self._map = mmap.mmap(file.number, _FILE_BYTES)
         self._anchor = ctypes.c_char.from_buffer(self._map)
         self._address = ctypes.addressof(self._anchor)
         view = memoryview(self._map)
@@ -139,11 +138,12 @@ class SharedState:
         try:
             while True:
                 file = _open_locked(path)
-                if _is_usable(file):
-                    fcntl.flock(file, fcntl.LOCK_UN)
-                    return cls(file, path)
-                with file:
+                try:
+                    if _is_usable(file):
+                        return cls(file, path)
                     _replace(file, path)
+                finally:
+                    fcntl.flock(file.number, fcntl.LOCK_UN)
         except OSError as exc:
             raise SharedStateError(f"{path}: {exc.strerror or exc}") from exc
 
@@ -322,36 +322,34 @@ def _find(words: memoryview[int], first: int, second: int) -> int:
         index = (index + 1) & (_RECORDS - 1)
 
 
-def _open_locked(path: Path) -> IO[bytes]:
+def _open_locked(path: Path) -> Descriptor:
     """Open the file at *path*, made when missing, and lock it, as long as it is still the one at *path*."""
     while True:
-        file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b", buffering=0)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        file = Descriptor(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        fcntl.flock(file.number, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.number), path.stat()):
                 return file
-        except FileNotFoundError:
-            pass
-        file.close()
 
 
-def _is_usable(file: IO[bytes]) -> bool:
+def _is_usable(file: Descriptor) -> bool:
     magic, version, boot, _ = _header(file)
-    whole = os.fstat(file.fileno()).st_size == _FILE_BYTES
+    whole = os.fstat(file.number).st_size == _FILE_BYTES
     return whole and (magic, version, boot) == (_MAGIC, VERSION, boot_id())
 
 
-def _header(file: IO[bytes]) -> tuple[bytes, int, bytes, bytes]:
-    head = os.pread(file.fileno(), _HEADER.size, 0).ljust(_HEADER.size, b"\0")
+def _header(file: Descriptor) -> tuple[bytes, int, bytes, bytes]:
+    head = os.pread(file.number, _HEADER.size, 0).ljust(_HEADER.size, b"\0")
     magic, version, boot, epoch = _HEADER.unpack(head)
     return magic, version, boot.rstrip(b"\0"), epoch
 
 
-def _replace(old: IO[bytes], path: Path) -> None:
+def _replace(old: Descriptor, path: Path) -> None:
     """Put a new file at *path* with the counters of *old*, as far as they can be read."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        with _created(fresh) as file, mmap.mmap(file.fileno(), _FILE_BYTES) as new:
+        file = _created(fresh)
+        with mmap.mmap(file.number, _FILE_BYTES) as new:
             epoch = _take_over(old, new) or os.urandom(16)
             _HEADER.pack_into(new, 0, _MAGIC, VERSION, boot_id(), epoch)
             _make_mutexes(new)
@@ -362,14 +360,12 @@ def _replace(old: IO[bytes], path: Path) -> None:
         raise
 
 
-@contextmanager
-def _created(path: Path) -> Iterator[IO[bytes]]:
+def _created(path: Path) -> Descriptor:
     path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "r+b", buffering=0) as file:
-        # Room is taken now: a store into a hole of a file on a full disk would kill the process (SIGBUS).
-        os.posix_fallocate(file.fileno(), 0, _FILE_BYTES)
-        yield file
+    file = Descriptor(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    # Room is taken now: a store into a hole of a file on a full disk would kill the process (SIGBUS).
+    os.posix_fallocate(file.number, 0, _FILE_BYTES)
+    return file
 
 
 def _make_mutexes(new: mmap.mmap) -> None:
@@ -378,13 +374,13 @@ def _make_mutexes(new: mmap.mmap) -> None:
         mutex.initialise(ctypes.addressof(anchor) + (_MUTEX_WORD + index * 8) * 8)
 
 
-def _take_over(old: IO[bytes], new: mmap.mmap) -> bytes | None:
+def _take_over(old: Descriptor, new: mmap.mmap) -> bytes | None:
     """Copy the counters of *old*; return its epoch when it was sealed, so that they are known to be the last ones."""
     magic, version, _, epoch = _header(old)
-    if (magic, version) != (_MAGIC, VERSION) or os.fstat(old.fileno()).st_size != _FILE_BYTES:
+    if (magic, version) != (_MAGIC, VERSION) or os.fstat(old.number).st_size != _FILE_BYTES:
         return None
     with (
-        mmap.mmap(old.fileno(), _FILE_BYTES, access=mmap.ACCESS_READ) as source,
+        mmap.mmap(old.number, _FILE_BYTES, access=mmap.ACCESS_READ) as source,
         memoryview(source) as source_bytes,
         source_bytes.cast("q") as words,
         memoryview(new) as target_bytes,

@@ -86,7 +86,8 @@ class AnswerCache:
     def get(self, key: bytes, endpoint: str, now_wall: float) -> Entry | None:
         """Return the entry of *key*, fresh or stale at *now_wall* (Unix time), or None.
 
-        The caller decides by its moments. From memory without waiting; what is not fresh there, or not there, is looked for in a file.
+        The caller decides by its moments. From memory without waiting; what is not fresh there, or not there, is
+        looked for in a file.
         """
         held = self._held.get(key)
         if held is not None and now_wall < held.entry.fresh_until and held.ends.read() == held.generation:

@@ -1,0 +1,69 @@
+"""Real processes that share state, and the state itself."""
+
+import contextlib
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from entrepot.chassis.shared import SharedState
+
+PRELUDE = """
+import os, signal, sys, time
+from pathlib import Path
+from entrepot.chassis.shared import SharedState
+shared = SharedState.open(Path(sys.argv[1]))
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "shared"
+
+
+@pytest.fixture
+def shared(path):
+    return SharedState.open(path)
+
+
+@pytest.fixture
+def spawn(path):
+    """Start a Python process with ``shared`` open that runs *code*; it is killed at the end of the test."""
+    with contextlib.ExitStack() as stack:
+
+        def start(code, *arguments):
+            process = subprocess.Popen(
+                [sys.executable, "-c", PRELUDE + textwrap.dedent(code), str(path), *map(str, arguments)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            stack.callback(end, process)
+            return process
+
+        yield start
+
+
+def end(process):
+    process.kill()
+    process.communicate()
+
+
+@pytest.fixture
+def other_boot(path):
+    """Make the file look as if it came from another boot."""
+
+    def change():
+        with path.open("r+b") as file:
+            file.seek(16)
+            file.write(b"0" * 36)
+
+    return change
+
+
+@pytest.fixture
+def clock():
+    """The clock that all processes of the host have in common."""
+    return time.monotonic
