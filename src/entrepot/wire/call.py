@@ -1,0 +1,75 @@
+"""A request to an upstream, and who gets its answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from entrepot.wire.client import ClientConnection
+
+AnswerFields = list[tuple[bytes, bytes]]
+Streaming = Literal["chunked", "length"]
+
+
+class Fault(Enum):
+    """What kept an answer from coming, or from coming whole."""
+
+    REFUSED = "refused"
+    """There was no connection, so nothing was sent."""
+    RESET = "reset"
+    """The connection ended before the answer did."""
+    TIMEOUT_CONNECT = "timeout-connect"
+    """There was no connection in time, so nothing was sent."""
+    TIMEOUT = "timeout"
+    """The answer was not complete at the deadline."""
+    GARBAGE = "garbage"
+    """What came is not HTTP/1.x, or ambiguous (two lengths, a length beside a transfer coding)."""
+    TOO_LARGE = "too-large"
+    """The body is longer than the caller allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no (whole) answer; *sent* when the upstream may have seen the request; *text* is for a log."""
+
+    fault: Fault
+    sent: bool
+    text: str
+
+
+class Receiver(Protocol):
+    """Who gets the answer. *upstream* is set to the connection by ``Pool.send``, and again on a retry."""
+
+    upstream: ClientConnection | None
+
+    def on_answer(self, status: int, fields: AnswerFields, body: bytes, complete: bool, length: int | None) -> None:
+        """Take the head, once, with what came of the body in the same read.
+
+        Names in *fields* are in lower case, duplicates stand. *length* is what Content-Length says, also for HEAD.
+        """
+
+    def on_data(self, chunk: bytes, complete: bool) -> None:
+        """Take more of the body; *complete* with the last part, which may be empty."""
+
+    def on_failure(self, failure: Failure) -> None:
+        """There is no answer, or no more of it; nothing else follows."""
+
+    def on_pause_upstream(self) -> None:
+        """Stop producing the request's body: the upstream does not read it."""
+
+    def on_resume_upstream(self) -> None:
+        """Go on producing: the upstream reads again."""
+
+
+class Call(NamedTuple):
+    """A request that can be sent again, on another connection, and by when and how large its answer must be."""
+
+    receiver: Receiver
+    data: bytes
+    head_only: bool
+    retry: bool
+    deadline: float
+    streaming: Streaming | None
+    max_body_bytes: int | None

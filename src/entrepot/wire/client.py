@@ -1,0 +1,381 @@
+"""A connection to an upstream: one request out, one answer in, then the next.
+
+The parser's callbacks collect; one call to the receiver follows each read. The connection gives itself back to its pool
+before it tells the receiver that the answer is complete, so that the receiver's next request can take it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from math import inf
+from typing import TYPE_CHECKING, cast
+
+import httptools
+
+from entrepot.wire.call import AnswerFields, Call, Failure, Fault, Receiver
+from entrepot.wire.framing import BODILESS, HEAD_END, LOWER, field_lines, keeps_alive
+
+if TYPE_CHECKING:
+    from entrepot.wire.pool import Pool
+
+__all__ = ["AnswerFields", "ClientConnection", "Failure", "Fault", "Receiver"]
+
+MAX_HEAD_BYTES = 65_536
+_JOIN_BELOW = 65_536
+
+
+class _Ambiguous(Exception):  # noqa: N818 - a verdict within the parser's callback, never seen outside
+    pass
+
+
+class ClientConnection(asyncio.Protocol):
+    """One connection to an upstream, made and owned by a ``Pool``."""
+
+    __slots__ = (
+        "_body_sent",
+        "_complete",
+        "_fields",
+        "_head",
+        "_head_at",
+        "_interim",
+        "_keep",
+        "_length",
+        "_parser",
+        "_paused_at",
+        "_pending",
+        "_pool",
+        "_received",
+        "_spoilt",
+        "_status",
+        "_told",
+        "_until_close",
+        "begun",
+        "call",
+        "deadline",
+        "pieces",
+        "raw",
+        "receiver",
+        "reused",
+        "task",
+        "transport",
+    )  # fmt: skip
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.transport: asyncio.Transport | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.receiver: Receiver | None = None
+        self.call: Call | None = None
+        self.deadline = inf
+        self.reused = False
+        self.raw: dict[bytes, bytes] = {}
+        self.pieces: list[bytes] = []
+        self._parser = httptools.HttpResponseParser(_Callbacks(self))
+        self._spoilt = False
+        self._pending: list[bytes] = []
+        self._paused_at: float | None = None
+        self._body_sent = True
+
+    # What the pool and the receiver ask for.
+
+    def begin(self, call: Call) -> None:
+        """Send a request, or keep it until the connection is there."""
+        self.call = call
+        self.receiver = receiver = call.receiver
+        self._status = 0
+        self._head = b""
+        self._head_at = 0
+        self.begun = 0
+        self._received = 0
+        self._length: int | None = None
+        self._complete = self._told = self._interim = self._keep = self._until_close = False
+        self._body_sent = call.streaming is None
+        if self._spoilt:
+            self._parser = httptools.HttpResponseParser(_Callbacks(self))
+            self._spoilt = False
+        receiver.upstream = self
+        if self.transport is None:
+            self._pending.append(call.data)
+        else:
+            self.deadline = call.deadline
+            self.transport.write(call.data)
+
+    def write_body(self, chunk: bytes) -> None:
+        """Send a part of a streamed body, framed as the head said."""
+        if self.receiver is None or self._body_sent or not chunk:
+            return
+        if self.call is not None and self.call.streaming == "chunked":
+            self._write((b"%x\r\n" % len(chunk), chunk, b"\r\n"))
+        else:
+            self._write((chunk,))
+
+    def end_body(self) -> None:
+        """End a streamed body."""
+        if self.receiver is None or self._body_sent:
+            return
+        self._body_sent = True
+        if self.call is not None and self.call.streaming == "chunked":
+            self._write((b"0\r\n\r\n",))
+
+    def _write(self, parts: tuple[bytes, ...]) -> None:
+        if self.transport is None:
+            before = self._pending_bytes()
+            self._pending.extend(parts)
+            if before <= _JOIN_BELOW < self._pending_bytes() and self.receiver is not None:
+                self.receiver.on_pause_upstream()
+        elif len(parts) == 1 or len(parts[1]) >= _JOIN_BELOW:
+            self.transport.writelines(parts)
+        else:
+            self.transport.write(b"".join(parts))
+
+    def _pending_bytes(self) -> int:
+        return sum(map(len, self._pending))
+
+    def pause(self) -> None:
+        """Stop reading the answer; the time until ``resume`` is not the upstream's."""
+        if self.receiver is not None and self.transport is not None and self._paused_at is None:
+            self._paused_at = self._pool.clock.now
+            self.deadline = inf
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Go on reading the answer."""
+        if self._paused_at is not None and self.call is not None and self.transport is not None:
+            self.call = self.call._replace(deadline=self.call.deadline + self._pool.clock.now - self._paused_at)
+            self._paused_at = None
+            self.deadline = self.call.deadline
+            self.transport.resume_reading()
+
+    def cancel(self) -> None:
+        """Forget the request: nobody wants its answer any more; the receiver hears nothing further."""
+        if self.receiver is None:
+            return
+        self.receiver = self.call = None
+        if self.transport is not None:
+            self._break()
+        else:
+            # A connection that is being made is useful to the next request.
+            self._pending.clear()
+            self._body_sent = True
+
+    # What the transport calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send what waited for the connection, or wait for the next request."""
+        self.transport = cast("asyncio.Transport", transport)
+        self.task = None
+        if self._pool.closed:
+            self.transport.abort()
+        elif self.receiver is None or self.call is None:
+            self._pool.give_back(self)
+        else:
+            self.deadline = self.call.deadline
+            held = self._pending_bytes() > _JOIN_BELOW
+            data = b"".join(self._pending)
+            self._pending.clear()
+            self.transport.write(data)
+            if held and not self._body_sent and self.transport.get_write_buffer_size() < _JOIN_BELOW:
+                self.receiver.on_resume_upstream()
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what has come and hand it on."""
+        receiver = self.receiver
+        if receiver is None:
+            self._break()  # Nobody asked: whatever this is, it must not become the answer to the next request.
+            return
+        if not self._status:
+            self._head = self._head + data if self._head else data
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
+            if not self._complete:
+                self._fail(Fault.GARBAGE, str(exc.__context__ or exc))
+                return
+            self.begun = 2
+        if not self._status:
+            if len(self._head) - self._head_at > MAX_HEAD_BYTES:
+                self._fail(Fault.GARBAGE, f"a head of more than {MAX_HEAD_BYTES} bytes")
+            return
+        pieces = self.pieces
+        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        self._hand_on(receiver, body)
+
+    def _hand_on(self, receiver: Receiver, body: bytes) -> None:
+        call = self.call
+        if call is not None and call.max_body_bytes is not None:
+            self._received += len(body)
+            if max(self._received, 0 if call.head_only else self._length or 0) > call.max_body_bytes:
+                self._fail(Fault.TOO_LARGE, f"a body of more than {call.max_body_bytes} bytes")
+                return
+        complete = self._complete
+        told, self._told = self._told, True
+        status, fields, length = self._status, self._fields, self._length
+        if complete:
+            if call is not None and call.head_only:
+                self._spoilt = True  # The parser would take the next answer for the body of this one.
+                self._keep = self._keep and not body
+                body = b""
+            self._settle()
+        elif not body and told:
+            return
+        if told:
+            receiver.on_data(body, complete)
+        else:
+            receiver.on_answer(status, fields, body, complete, length)
+
+    def _settle(self) -> None:
+        """Part from the receiver; serve the next request if the connection is sound."""
+        self.receiver = self.call = None
+        self._paused_at = None
+        if self._keep and self.begun == 1 and self._body_sent:
+            self._pool.give_back(self)
+        else:
+            self._break()
+
+    def eof_received(self) -> None:
+        """Take the end of the stream for the end of the body where nothing else ends it."""
+        receiver = self.receiver
+        if receiver is not None and self._until_close and not self._complete:
+            self._complete = True
+            self._settle()
+            receiver.on_data(b"", True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Leave the pool; an answer that is not complete has failed, or is asked for again."""
+        self._pool.forget(self)
+        self._parser = cast("httptools.HttpResponseParser", None)  # It leads back here: a cycle.
+        call, receiver = self.call, self.receiver
+        if call is None or receiver is None:
+            return
+        if call.retry and self.reused and not self.begun and self._pool.clock.now < call.deadline:
+            # The upstream closed an idle connection while the request was on its way. Never on another idle one:
+            # that may be closed as well.
+            self.receiver = self.call = None
+            self._pool.open_for(call)
+        else:
+            self._fail(Fault.RESET, f"the connection was closed: {exc}" if exc else "the connection was closed")
+
+    def pause_writing(self) -> None:
+        """Tell who produces the body that the upstream does not read."""
+        if self.receiver is not None and not self._body_sent:
+            self.receiver.on_pause_upstream()
+
+    def resume_writing(self) -> None:
+        """Tell who produces the body that the upstream reads again."""
+        if self.receiver is not None and not self._body_sent:
+            self.receiver.on_resume_upstream()
+
+    # The head of an answer.
+
+    def take_head(self) -> None:
+        """Note what the head says; called by the parser, so that trailers are not taken for fields."""
+        status = self._parser.get_status_code()
+        start = self._head_at
+        end = self._head.find(HEAD_END, start) + 4
+        if status < 200:
+            self._interim = True
+            self._head_at = end
+            self.raw.clear()
+            if status == 101:
+                raise _Ambiguous("101 Switching Protocols, which nobody asked for")
+            return
+        head = self._head[start:end] if start or end != len(self._head) else self._head
+        fields = {LOWER[name]: value for name, value in self.raw.items()}
+        self.raw.clear()
+        if head.count(b"\r\n") - 2 != len(fields) or b" \r\n" in head or b"\t\r\n" in head:
+            self._fields = field_lines(head)
+            fields = _checked(self._fields)
+        else:
+            self._fields = list(fields.items())
+        self._head = b""
+        self._frame(status, fields, head)
+
+    def _frame(self, status: int, fields: dict[bytes, bytes], head: bytes) -> None:
+        minor = 1 if head.startswith(b"HTTP/1.1 ") else 0
+        if not minor and not head.startswith(b"HTTP/1.0 "):
+            raise _Ambiguous("neither HTTP/1.0 nor HTTP/1.1")
+        self._keep = keeps_alive(fields, minor)
+        length = fields.get(b"content-length")
+        if length is not None:
+            self._length = int(length)
+        coding = fields.get(b"transfer-encoding")
+        if coding is not None and (coding.lower() != b"chunked" or not minor):
+            raise _Ambiguous("a transfer coding other than chunked")
+        self._status = status
+        if self.call is not None and self.call.head_only:
+            self._complete = True
+        elif length is None and coding is None and status not in BODILESS:
+            self._until_close = True
+            self._keep = False
+
+    def message_complete(self) -> None:
+        """Note the end of an answer; called by the parser."""
+        if self._interim:
+            self._interim = False
+            self.begun = 0
+        else:
+            self._complete = True
+
+    # The end.
+
+    def _fail(self, fault: Fault, text: str) -> None:
+        """End this connection and tell the receiver."""
+        receiver = self.receiver
+        sent = self.transport is not None
+        self.receiver = self.call = None
+        self._break()
+        if receiver is not None:
+            receiver.on_failure(Failure(fault, sent, text))
+
+    def _break(self) -> None:
+        self._pool.forget(self)
+        self.deadline = inf
+        if self.task is not None:
+            self.task.cancel()
+        if self.transport is not None:
+            self.transport.abort()
+
+    def not_connected(self, text: str) -> None:
+        """Tell the receiver that the connection could not be made."""
+        self.task = None
+        self._fail(Fault.REFUSED, text)
+
+    def close(self) -> None:
+        """End the connection; a request on it fails."""
+        self._fail(Fault.RESET, "the pool was closed")
+
+    def expire(self) -> None:
+        """Act on a deadline that has passed."""
+        if self.transport is None:
+            self._fail(Fault.TIMEOUT_CONNECT, "no connection in time")
+        elif self.receiver is None:
+            self._break()
+        else:
+            self._fail(Fault.TIMEOUT, "no complete answer in time")
+
+
+class _Callbacks:
+    """What the parser calls: as little Python as possible (see ``framing``)."""
+
+    __slots__ = ("_connection", "on_body", "on_header", "on_headers_complete", "on_message_complete")
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self.on_header = connection.raw.setdefault
+        self.on_body = connection.pieces.append
+        self.on_headers_complete = connection.take_head
+        self.on_message_complete = connection.message_complete
+
+    def on_message_begin(self) -> None:
+        self._connection.begun += 1
+
+
+def _checked(lines: AnswerFields) -> dict[bytes, bytes]:
+    """Return *lines* as a dict; what frames the answer must not be said twice."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in lines:
+        if name in fields and name in {b"content-length", b"transfer-encoding"}:
+            raise _Ambiguous(f"{name.decode()} stands twice")
+        fields[name] = fields[name] + b", " + value if name == b"connection" and name in fields else value
+    return fields
