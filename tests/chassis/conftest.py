@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 from flask import Flask
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import StaticPool
 
 CST_NAMES = (
     "CST_HEALTH_CHECK_ENDPOINT",
@@ -31,3 +33,10 @@ def app(logging_restored: None, monkeypatch: pytest.MonkeyPatch) -> Flask:
     for name in CST_NAMES:
         monkeypatch.delenv(name, raising=False)
     return Flask("test-chassis")
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    yield engine
+    engine.dispose()

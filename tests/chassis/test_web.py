@@ -2,45 +2,25 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from ipaddress import ip_network
 from typing import Any
 
 import pytest
+from chassis_faces import problem_of, serve
 from flask import Blueprint, Flask, abort, g, jsonify, redirect
 from flask.testing import FlaskClient
 from flask_jwt_extended import JWTManager, create_access_token, jwt_required
 from flask_restful import abort as restful_abort
 from flask_restful import reqparse
-from sqlalchemy import Engine, Integer, create_engine, select, text
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
-from sqlalchemy.pool import StaticPool
+from sqlalchemy import Engine, create_engine, text
 
 from entrepot.chassis.errors import Error, Mistake
 from entrepot.chassis.operation import current_operation_id
-from entrepot.chassis.web import Api, ApiPaginatedMixin, ApiResource, Chassis
+from entrepot.chassis.web import Api, ApiResource, Chassis
 
 ID = "919108f7-52d1-4320-9bac-f847db4148a8"
-
-
-def serve(app: Flask, get: Any, *, path: str = "/x", base: tuple[type, ...] = (ApiResource,)) -> FlaskClient:
-    """Return a client of *app*, which answers GET *path* by the function *get* of the resource."""
-    if "chassis" not in app.extensions:
-        Chassis(app)
-    Api(app).add_resource(type("X", base, {"get": get}), path)
-    return app.test_client()
-
-
-def problem_of(response: Any, status: int) -> dict[str, Any]:
-    assert response.status_code == status, response.data
-    assert response.content_type == "application/problem+json"
-    document = response.get_json()
-    assert document["status"] == status
-    assert document["meta"]["operation_id"] == response.headers["X-Request-Id"]
-    assert "data" not in document
-    return document
 
 
 # What the predecessor tested.
@@ -105,51 +85,6 @@ def test_a_crash_is_a_problem_that_says_nothing_of_the_cause_and_is_logged_with_
     assert ids == [response.headers["X-Request-Id"]]
 
 
-class Base(DeclarativeBase):
-    pass
-
-
-class Product(Base):
-    __tablename__ = "products"
-    id: Mapped[int] = mapped_column(Integer, primary_key=True)
-
-
-@pytest.fixture
-def engine() -> Iterator[Engine]:
-    engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
-    Base.metadata.create_all(engine)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture(params=[(ApiPaginatedMixin, ApiResource), (ApiResource, ApiPaginatedMixin)], ids=["first", "last"])
-def products(request: pytest.FixtureRequest, app: Flask, engine: Engine) -> FlaskClient:
-    with Session(engine) as session:
-        session.add_all(Product(id=number) for number in range(107))
-        session.commit()
-
-    def get(self):
-        with Session(engine) as session:
-            return [item.id for item in self.get_paginated_query_result(session.query(Product).order_by(Product.id))]
-
-    return serve(app, get, path="/products", base=request.param)
-
-
-def test_a_list_of_107_has_five_pages_with_links_to_the_next_and_previous(products: FlaskClient):
-    seen, pages, url = [], [], "/products"
-    while url:
-        document = products.get(url).get_json()
-        seen.append(document["data"])
-        pages.append(document["meta"]["pagination"])
-        url = pages[-1]["next"]
-
-    assert [len(each) for each in seen] == [25, 25, 25, 25, 7]
-    assert [item for page in seen for item in page] == list(range(107))
-    link = "http://localhost/products?offset={}&limit=25"
-    assert [each["next"] for each in pages] == [*map(link.format, (25, 50, 75, 100)), None]
-    assert [each["prev"] for each in pages] == [None, *map(link.format, (0, 25, 50, 75))]
-
-
 # Defects of the predecessor, one after the other.
 
 
@@ -192,73 +127,6 @@ def test_no_content_has_no_body(app: Flask):
 
     assert (response.status_code, response.data) == (204, b"")
     assert "X-Request-Id" in response.headers
-
-
-@pytest.mark.parametrize(
-    "limit", ["0", "-1", "101", "abc", "1_0", "%205", "+5", "1e1", "99999999999999999999", "%D9%A3"]
-)
-def test_a_limit_out_of_bounds_is_a_mistake_and_the_view_is_not_called(products: FlaskClient, limit: str):
-    document = problem_of(products.get(f"/products?limit={limit}"), 400)
-
-    assert document["errors"][0]["message"].startswith("Invalid parameter 'limit=")
-    assert document["errors"][0]["path"] == "limit"
-
-
-def test_a_page_of_one_has_a_next_that_advances(products: FlaskClient):
-    document = products.get("/products?limit=1").get_json()
-
-    assert document["data"] == [0]
-    assert document["meta"]["pagination"]["next"].endswith("?limit=1&offset=1")
-
-
-def test_links_are_encoded_and_keep_every_value_in_its_place(products: FlaskClient):
-    url = "/products?q=a%26b&tag=x&offset=30&tag=y&limit=10&offset=1&n=%C3%A9+%2B&odd=%FF&empty="
-
-    links = products.get(url).get_json()["meta"]["pagination"]
-
-    form = "http://localhost/products?q=a%26b&tag=x&offset={}&tag=y&limit=10&n=%C3%A9+%2B&odd=%FF&empty="
-    assert links == {"next": form.format(40), "prev": form.format(20)}
-
-
-@pytest.mark.parametrize("offset", ["99999999999999999999", "2147483648", "-1", "x"])
-def test_an_offset_out_of_bounds_is_a_mistake(products: FlaskClient, offset: str):
-    document = problem_of(products.get(f"/products?offset={offset}&limit=0"), 400)
-
-    assert [each["message"] for each in document["errors"]] == [
-        f"Invalid parameter 'offset={offset}'",
-        "Invalid parameter 'limit=0'",
-    ]
-
-
-def test_the_largest_offset_is_a_page_without_items(products: FlaskClient):
-    assert products.get("/products?offset=2147483647&limit=&x=").get_json()["data"] == []
-
-
-def test_a_select_can_be_paged_too(app: Flask, engine: Engine):
-    def get(self):
-        with Session(engine) as session:
-            session.add_all(Product(id=number) for number in range(30))
-            return self.compute_has_next(list(session.scalars(self.apply_limits_to_query(select(Product.id)))))
-
-    document = serve(app, get, base=(ApiPaginatedMixin, ApiResource)).get("/x").get_json()
-
-    assert len(document["data"]) == 25
-    assert document["meta"]["pagination"]["next"] == "http://localhost/x?offset=25&limit=25"
-
-
-def test_pagination_can_be_turned_off(app: Flask):
-    class Plain(ApiPaginatedMixin, ApiResource):
-        enable_pagination = False
-
-        def get(self) -> list[int]:
-            return [1]
-
-    Chassis(app)
-    Api(app).add_resource(Plain, "/plain")
-
-    document = app.test_client().get("/plain?limit=abc").get_json()
-
-    assert (document["data"], list(document["meta"])) == ([1], ["operation_id"])
 
 
 def test_one_chassis_serves_several_applications_and_may_be_set_up_twice(app: Flask, engine: Engine):
@@ -418,25 +286,6 @@ def test_every_bad_token_is_401_with_a_challenge(guarded: FlaskClient, app: Flas
         assert refused.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
 
 
-def test_page_size_and_level_come_from_the_environment_then_the_app_then_the_default(
-    app: Flask, monkeypatch: pytest.MonkeyPatch
-):
-    app.config["CST_API_DEFAULT_PAGE_SIZE"] = 3
-    app.config["CST_STREAM_LOG_LEVEL"] = "error"
-    client = serve(app, lambda self: self.limit, base=(ApiPaginatedMixin, ApiResource))
-
-    assert logging.getLogger().level == logging.ERROR
-    assert client.get("/x").get_json()["data"] == 3
-    monkeypatch.setenv("CST_API_DEFAULT_PAGE_SIZE", "5")
-    assert client.get("/x").get_json()["data"] == 5
-    problem_of(client.get("/x?limit=21"), 400)
-    for bad in ("0", "-5", "many"):
-        monkeypatch.setenv("CST_API_DEFAULT_PAGE_SIZE", bad)
-        assert client.get("/x").get_json()["data"] == 25
-    monkeypatch.setenv("CST_API_DEFAULT_PAGE_SIZE", "")
-    assert client.get("/x").get_json()["data"] == 3
-
-
 def test_an_invalid_level_is_info_and_said_once(app: Flask, capsys: pytest.CaptureFixture):
     app.config["APP_STREAM_LOG_LEVEL"] = "WARN"
 
@@ -464,13 +313,6 @@ def test_requests_in_one_outer_context_have_ids_of_their_own(app: Flask):
 
     assert len(ids) == 3
     assert current_operation_id.get() is None
-
-
-@pytest.mark.parametrize("query", ["offset=10", "offset=10&limit=25"])
-def test_the_page_before_an_offset_below_the_limit_does_not_overlap(products: FlaskClient, query: str):
-    link = products.get(f"/products?{query}").get_json()["meta"]["pagination"]["prev"]
-
-    assert link == "http://localhost/products?offset=0&limit=10"
 
 
 # The operation id.
