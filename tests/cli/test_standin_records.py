@@ -44,7 +44,7 @@ def ask(tmp_path):
         ([["child_ids.email", "=", "nicole.ford75@example.com"]], [14]),
         ([["country_id.code", "=", "XX"]], []),
         ([["id", "not in", [14]], ["parent_id", "=", 14], ["name", "not ilike", "nicole"]], [26, 33]),
-        ([["city", "=", False], ["parent_id", "=", 14]], [26, 33, 27]),
+        ([["phone", "=", False], ["parent_id", "=", 14]], [26, 33, 27]),
         ([["id", ">", 26], ["id", "<=", 33]], [33, 27]),
         ([["name", "=", "x' OR 1=1 --"]], []),
     ],

@@ -38,10 +38,11 @@ def _catalog(arguments: argparse.Namespace) -> bool:
         report(error)
         return False
     counts = {
-        "upstreams": len(catalog.upstreams),
-        "endpoints": len(catalog.endpoints),
-        "partners": len(catalog.partners),
-        "clients": len(catalog.clients),
+        "upstream": len(catalog.upstreams),
+        "endpoint": len(catalog.endpoints),
+        "partner": len(catalog.partners),
+        "client": len(catalog.clients),
     }
-    say("the catalog is right: " + ", ".join(f"{count} {what}" for what, count in counts.items()))
+    words = (f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items())
+    say(f"the catalog is right: {', '.join(words)}")
     return True

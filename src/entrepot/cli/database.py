@@ -40,8 +40,7 @@ def status(arguments: argparse.Namespace) -> int:
 
 @contextmanager
 def _database(arguments: argparse.Namespace) -> Iterator[Database]:
-    settings = start(arguments)
-    database = open_database(settings.store.url)
+    database = open_database(start(arguments).settings.store.url)
     try:
         yield database
     finally:

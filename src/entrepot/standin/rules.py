@@ -12,6 +12,8 @@ from entrepot.standin.values import now
 if TYPE_CHECKING:
     from entrepot.standin.records import Records
 
+_ADDRESS = ("street", "street2", "zip", "city", "country_id")
+
 
 def completed(records: Records, values: Mapping[str, Json]) -> dict[str, Json]:
     """Return the values of a new record and what Odoo fills in: an order's number and date, a line's text and price."""
@@ -58,12 +60,21 @@ def _settle_name(records: Records, record_id: int) -> None:
 
 
 def _settle_partner(partners: Records, partner_id: int) -> None:
-    sql = "SELECT p.name, q.name FROM res_partner p LEFT JOIN res_partner q ON q.id = p.parent_id WHERE p.id = ?"
-    name, parent = partners.database.rows(sql, [partner_id])[0]
+    sql = "SELECT p.name, p.type, q.id, q.name FROM res_partner p LEFT JOIN res_partner q ON q.id = p.parent_id"
+    name, kind, parent_id, parent = partners.database.rows(f"{sql} WHERE p.id = ?", [partner_id])[0]
     partners.set(partner_id, display_name=f"{parent}, {name}" if parent else name)
-    children = partners.database.rows("SELECT id, name FROM res_partner WHERE parent_id = ?", [partner_id])
-    for child_id, child_name in children:
-        partners.set(child_id, display_name=f"{name}, {child_name}")
+    if parent and kind == "contact":
+        _share_address(partners, parent_id, partner_id)
+    for child_id in partners.search([["parent_id", "=", partner_id], ["id", "!=", partner_id]]):
+        _settle_partner(partners, child_id)
+
+
+def _share_address(partners: Records, parent_id: int, partner_id: int) -> None:
+    """Give a company's address, if it has any, to one of its people, as Odoo does (res.partner, _fields_sync)."""
+    sql = f"SELECT {', '.join(_ADDRESS)} FROM res_partner WHERE id = ?"  # noqa: S608 - names of ours
+    address = partners.database.rows(sql, [parent_id])[0]
+    if any(address):
+        partners.set(partner_id, **dict(zip(_ADDRESS, address, strict=True)))
 
 
 def _settle_product(products: Records, product_id: int) -> None:
@@ -113,8 +124,11 @@ def check_write(records: Records, ids: Sequence[int], columns: Mapping[str, Json
         return
     if "name" in columns and not columns["name"]:
         raise validation_error("res_partner_check_name")
-    if columns.get("parent_id") in ids:
-        raise validation_error("You cannot create recursive Partner hierarchies.")
+    above = columns.get("parent_id")
+    while above is not None:
+        if above in ids:
+            raise validation_error("You cannot create recursive Partner hierarchies.")
+        above = records.database.ids("SELECT parent_id FROM res_partner WHERE id = ?", [above])[0]
 
 
 def check_unlink(records: Records, ids: Sequence[int]) -> None:
