@@ -215,8 +215,8 @@ def _fold(directory: Path, processes: list[str]) -> None:
     families = [family.as_json() for family in found.values()]
     replace_file(_path(directory, _RETIRED), orjson.dumps({"run": "", "families": families, "folded": folded}))
     for process in processes:
-        _path(directory, process).unlink(missing_ok=True)
-        _path(directory, process).with_suffix(".lock").unlink(missing_ok=True)
+        for suffix in (".json", ".new", ".lock"):
+            _path(directory, process).with_suffix(suffix).unlink(missing_ok=True)
 
 
 def _processes(directory: Path) -> list[str]:
