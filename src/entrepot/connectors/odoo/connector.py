@@ -21,7 +21,7 @@ from entrepot.connectors.odoo.faults import Verb, load_fault
 from entrepot.connectors.odoo.jsonrpc import JsonRpcWire
 from entrepot.connectors.odoo.reading import Reader, Record, Row, list_fields, shown_fields
 from entrepot.connectors.odoo.session import ARCHIVED_TOO, Session, key_field, key_leaf
-from entrepot.connectors.odoo.wire import OdooWire
+from entrepot.connectors.odoo.wire import OdooError, OdooWire
 from entrepot.connectors.odoo.writing import Assigned, Draft
 from entrepot.errors import (
     Conflict,
@@ -48,7 +48,7 @@ class OdooConnector:
     def __init__(self, upstream: Upstream, post: Post, *, wire: OdooWire | None = None) -> None:
         self._wire = wire if wire is not None else JsonRpcWire(upstream, post)
         self._context = {**BASE_CONTEXT, **upstream.context}
-        self._readers: dict[int, tuple[ModelMapping, Reader]] = {}
+        self._readers: dict[tuple[int, bool], tuple[ModelMapping, Reader]] = {}
         self._types: dict[tuple[str, str], Field] = {}
 
     async def list(self, mapping: ModelMapping, query: ListQuery, caller: Caller) -> Page:
@@ -58,7 +58,9 @@ class OdooConnector:
         """
         session = self._session(mapping, "list", caller)
         domain = domains.joined(session.where(), domains.list_domain(mapping, query))
-        reader = Reader(list_fields(mapping, query.fields))
+        reader = (
+            self._reader(mapping, listed=True) if query.fields is None else Reader(list_fields(mapping, query.fields))
+        )
         limits = {"limit": query.limit + 1, "offset": query.offset, "order": domains.list_order(mapping, query)}
         rows = await session.search(domain, reader.names, limits)
         records = await reader.records(rows[: query.limit], session.ask)
@@ -160,13 +162,14 @@ class OdooConnector:
     def _session(self, mapping: ModelMapping | CallMapping, verb: Verb, caller: Caller) -> Session:
         return Session(self._wire, self._context, mapping, verb, caller)
 
-    def _reader(self, mapping: ModelMapping) -> Reader:
+    def _reader(self, mapping: ModelMapping, *, listed: bool = False) -> Reader:
         # The mapping is kept beside its reader, so that its id stays its own.
-        kept = self._readers.get(id(mapping))
+        kept = self._readers.get((id(mapping), listed))
         if kept is None:
             if len(self._readers) >= MAX_READERS:
                 self._readers.clear()
-            kept = self._readers[id(mapping)] = (mapping, Reader(shown_fields(mapping)))
+            reader = Reader(list_fields(mapping, None) if listed else shown_fields(mapping))
+            kept = self._readers[id(mapping), listed] = (mapping, reader)
         return kept[1]
 
     async def _read_back(self, session: Session, mapping: ModelMapping, made: int) -> Record | None:
@@ -216,7 +219,8 @@ async def _load(session: Session, table: tuple[list[str], list[list[str]]]) -> i
         raise UpstreamBadAnswer("the upstream does not say which record it made")
     made = answer.get("ids")
     if answer.get("messages") or not isinstance(made, list) or len(made) != 1:
-        raise load_fault(answer.get("messages") or (), session.naming)
+        messages = answer.get("messages") or []
+        raise load_fault(messages, session.naming) from OdooError("load", str(messages))
     return int(made[0])
 
 

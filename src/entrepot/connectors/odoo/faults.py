@@ -44,6 +44,10 @@ _BAD_DATA = frozenset({"DataError", "NumericValueOutOfRange", "StringDataRightTr
 _BROKEN_RULE = frozenset(
     {"IntegrityError", "NotNullViolation", "ForeignKeyViolation", "CheckViolation", "ExclusionViolation"}
 )
+_PASSES = frozenset({"OperationalError", "InterfaceError", "InternalError", "DatabaseError", "SerializationFailure",
+                     "DeadlockDetected", "LockNotAvailable", "QueryCanceled", "InFailedSqlTransaction", "AdminShutdown",
+                     "CrashShutdown", "CannotConnectNow", "TooManyConnections", "DiskFull", "OutOfMemory",
+                     "ReadOnlySqlTransaction", "IdleInTransactionSessionTimeout"})  # fmt: skip
 _NO_SUCH = frozenset({"UndefinedTable", "UndefinedColumn", "ProgrammingError", "InsufficientPrivilege"})
 _PASSING = re.compile(r"could not serialize|deadlock detected|current transaction is aborted|connection already closed|"
                       r"server closed the connection|canceling statement")  # fmt: skip
@@ -52,13 +56,23 @@ _NAMED = re.compile(r"Constraint: (\w+)")
 _MANDATORY = re.compile(r"Field: (?P<label>.*) \((?P<name>\w+)\)\s*$")
 _IN_LOAD = re.compile(r"<class '(?P<name>[\w.]+)'>: (?P<text>.*)", re.DOTALL)
 _MODEL = re.compile(r" ?\([a-z_][a-z0-9_]*(\.[a-z0-9_]+)+\)")
-_BRACKETED = re.compile(r" ?\(([a-z_][a-z0-9_]*)\)")
+_BRACKETED = re.compile(r" ?\(([a-z]\w*_\w+)\)")
 _RAW = re.compile(r"Traceback|violates|DETAIL:|LINE \d+:|SELECT |psycopg2|<class ")
 _MISSING = re.compile(r"\(Record: (?P<model>[\w.]+)\(")
 
 
 class UpstreamStumbled(UpstreamBadAnswer):
     """Odoo's own program failed on this record: a mistake in Odoo or its modules, which others need not meet."""
+
+
+_BY_GRAVITY = (
+    UpstreamUnavailable,
+    UpstreamMisconfigured,
+    UpstreamBadAnswer,
+    UpstreamStumbled,
+    RecordNotFound,
+    Conflict,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +124,11 @@ def translated(error: OdooError, verb: Verb, naming: Naming) -> Error:
     return UpstreamStumbled("the upstream failed on this record")
 
 
-def load_fault(messages: Json, naming: Naming) -> Error:
+def load_fault(messages: Sequence[Mapping[str, Json]], naming: Naming) -> Error:
     """Return the error for the *messages* of ``load``, which made nothing: the gravest of them, with all mistakes."""
-    faults = [_load_message(message, naming) for message in messages if isinstance(message, dict)]
-    faults = faults or [UpstreamBadAnswer("the upstream made no record and does not say why")]
+    if not messages:
+        return UpstreamBadAnswer("the upstream made no record and does not say why")
+    faults = [_load_message(message, naming) for message in messages]
     gravest = min(faults, key=_gravity)
     if isinstance(gravest, UpstreamRejected | Conflict):
         gravest.errors = tuple(mistake for fault in faults for mistake in fault.errors)
@@ -121,8 +136,8 @@ def load_fault(messages: Json, naming: Naming) -> Error:
 
 
 def _gravity(error: Error) -> int:
-    order = (UpstreamUnavailable, UpstreamMisconfigured, UpstreamBadAnswer, RecordNotFound, Conflict)
-    return next((place for place, kind in enumerate(order) if isinstance(error, kind)), len(order))
+    kind = type(error)
+    return _BY_GRAVITY.index(kind) if kind in _BY_GRAVITY else len(_BY_GRAVITY)
 
 
 def _load_message(message: Mapping[str, Json], naming: Naming) -> Error:
@@ -154,9 +169,8 @@ def _rule(text: str, verb: Verb, naming: Naming) -> Error:
         return _passing()
     mandatory = _MANDATORY.search(text)
     if mandatory is not None:
-        pointer = naming.pointer(mandatory["name"])
-        said = "a mandatory field has no value: " + (naming.names.get(mandatory["name"]) or mandatory["label"])
-        return UpstreamRejected(said, errors=[Mistake("must have a value", pointer)] if pointer else ())
+        said = "a mandatory field has no value: " + naming.names.get(mandatory["name"], mandatory["label"])
+        return UpstreamRejected(said, errors=_at(mandatory["name"], "must have a value", naming))
     named = _NAMED.search(text)
     if named is not None or _CONSTRAINT.fullmatch(text):
         return _constraint(named[1] if named else text, verb, naming)
@@ -167,18 +181,15 @@ def _rule(text: str, verb: Verb, naming: Naming) -> Error:
 
 def _constraint(constraint: str, verb: Verb, naming: Naming) -> Error:
     """PostgreSQL names a constraint table_field_kind; Odoo's own are table_name, as its ``_sql_constraints`` say."""
-    name, _, kind = constraint.removeprefix(naming.model.replace(".", "_") + "_").rpartition("_")
-    pointer = naming.pointer(name)
+    rule = constraint.removeprefix(naming.model.replace(".", "_") + "_")
+    name, _, kind = rule.rpartition("_")
     if verb == "delete":
         return Conflict("another record needs this one")
     if kind in {"key", "uniq", "unique"}:
-        return Conflict("another record has this value", errors=[Mistake("another record has this value", pointer)])
+        return Conflict("another record has this value", errors=_at(name, "another record has it", naming))
     if kind == "fkey":
-        return UpstreamRejected("a related record does not exist", errors=[Mistake("there is no such record", pointer)])
-    return UpstreamRejected(
-        "the record breaks a rule of the upstream",
-        errors=[Mistake(f"breaks the rule {name or kind} {kind}".strip(), None)],
-    )
+        return UpstreamRejected("a related record does not exist", errors=_at(name, "there is no such record", naming))
+    return UpstreamRejected(f"the record breaks the rule {rule} of the upstream")
 
 
 def _database(name: str, text: str, verb: Verb, naming: Naming) -> Error:
@@ -196,7 +207,7 @@ def _database(name: str, text: str, verb: Verb, naming: Naming) -> Error:
         return UpstreamRejected("the upstream cannot store one of the values", errors=_fields_in(text, naming))
     if name in _NO_SUCH:
         return _misconfigured("the upstream's database does not fit its programs")
-    return _passing()
+    return _passing() if name in _PASSES else UpstreamStumbled("the upstream failed on this record")
 
 
 def _program(name: str, text: str) -> Error:
@@ -219,11 +230,15 @@ def _passing() -> Error:
     return UpstreamUnavailable("the upstream could not finish this now", retry_after_s=RETRY_AFTER_S)
 
 
+def _at(name: str, message: str, naming: Naming) -> list[Mistake]:
+    pointer = naming.pointer(name)
+    return [Mistake(message, pointer)] if pointer else []
+
+
 def _fields_in(text: str, naming: Naming) -> list[Mistake]:
     """``Wrong value for res.partner.type: 'zzz'`` names its field; most others do not."""
     found = re.search(re.escape(naming.model) + r"\.(\w+)", text)
-    pointer = naming.pointer(found[1]) if found else None
-    return [Mistake("the upstream cannot store this value", pointer)] if pointer else []
+    return _at(found[1], "the upstream cannot store this value", naming) if found else []
 
 
 def _tidied(text: str, naming: Naming) -> str:
@@ -231,7 +246,7 @@ def _tidied(text: str, naming: Naming) -> str:
     if _RAW.search(text):
         return "the record breaks a rule of the upstream"
     text = _MODEL.sub("", text.strip().strip("'"))
-    text = _BRACKETED.sub(lambda found: f" ({naming.names[found[1]]})" if found[1] in naming.names else "", text)
+    text = _BRACKETED.sub(lambda found: found[0] if found[1] in naming.names else "", text)
     for name, public in naming.names.items():
         if "_" in name:
             text = re.sub(rf"\b{re.escape(name)}\b", public, text)

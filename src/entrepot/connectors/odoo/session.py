@@ -21,7 +21,7 @@ ARCHIVED_TOO: Mapping[str, Json] = {"active_test": False}
 class Session:
     """What *mapping* asks of Odoo for one request of *caller*. *verb* says which operation, for the words of errors."""
 
-    __slots__ = ("_caller", "_context", "_mapping", "_naming", "_verb", "_wire")
+    __slots__ = ("_caller", "_context", "_mapping", "_verb", "_wire")
 
     def __init__(
         self,
@@ -36,12 +36,11 @@ class Session:
         self._mapping = mapping
         self._verb = verb
         self._caller = caller
-        self._naming = naming_of(mapping)
 
     @property
     def naming(self) -> Naming:
         """How the mapping calls Odoo's fields."""
-        return self._naming
+        return naming_of(self._mapping)
 
     def where(self) -> list[Json]:
         """Return the domain of the caller's records."""
@@ -68,7 +67,7 @@ class Session:
                 operation_id=self._caller.operation_id,
             )
         except OdooError as error:
-            raise translated(error, self._verb, self._naming) from error
+            raise translated(error, self._verb, self.naming) from error
 
     async def search(
         self,
