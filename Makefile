@@ -28,7 +28,7 @@ types: venv ## mypy, strict
 	$(BIN)/mypy
 
 floors: venv ## imports go down only
-	$(BIN)/lint-imports --no-timing
+	$(BIN)/lint-imports
 
 fast: venv ## the fast tests; T=path picks some
 	$(BIN)/pytest -m 'not odoo and not slow' $(T)

@@ -33,8 +33,8 @@
     │   └── UpstreamTimeout           504 upstream-timeout
     ├── StoreUnavailable              503 store-unavailable
     ├── NotReady                      503 not-ready               no catalog is in force yet
-    ├── SettingsError                 –   settings                settings files, not a request
-    └── CatalogError                  –   catalog                 catalog files, not a request
+    ├── SettingsError                 -   settings                settings files, not a request
+    └── CatalogError                  -   catalog                 catalog files, not a request
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class UpstreamRejected(UpstreamError):
 
 
 class UpstreamMisconfigured(UpstreamError):
-    """The gateway's own account or its catalog does not fit the upstream; operators are told, partners cannot mend it."""
+    """The gateway's own account or its catalog does not fit the upstream; a partner cannot mend that."""
 
     code, title = "upstream-misconfigured", "The gateway is not set up rightly for its upstream"
 

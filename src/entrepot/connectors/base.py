@@ -104,8 +104,8 @@ class ModelMapping:
     """A model resource: which records of *model* (``where``), which fields, and what may be done with them.
 
     *where* is an Odoo domain whose strings may hold templates ``{partner.KEY}``, ``{client}``, ``{path value}``;
-    *set* are values (Odoo's field names) forced on create and update, templates too. *key* is a public field name, or ``id``.
-    *sort* and *search* name public fields.
+    *set* are values (Odoo's field names) forced on create and update, templates too. *key* is a public field name, or
+    ``id``. *sort* and *search* name public fields.
     """
 
     model: str
@@ -122,8 +122,10 @@ class ModelMapping:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One argument of a call: a *template*, or a field of the body with a JSON *type* (``string integer number boolean
-    array object date datetime``), *required* unless it has a default.
+    """One argument of a call: a *template*, or a field of the body.
+
+    *type* is that of the field: ``string integer number boolean array object date datetime``. It is *required* unless
+    it has a default.
     """
 
     name: str
@@ -184,10 +186,11 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """What a list is asked for; *filters* are ``(public field, operator, value)``, operators ``= != < <= > >= in like``.
+    """What a list is asked for.
 
-    *sort* is ``(public field, descending)``. *fields* are public names, None for all that a list shows. *limit* records
-    are wanted from *offset* on.
+    *filters* are ``(public field, operator, value)`` with the operators ``= != < <= > >= in like``. *sort* is
+    ``(public field, descending)``. *fields* are public names, None for all that a list shows. *limit* records are
+    wanted from *offset* on.
     """
 
     filters: tuple[tuple[str, str, Json], ...] = ()

@@ -1,0 +1,231 @@
+"""Relay to an HTTP upstream: the request goes through, the answer comes back, bodies stream both ways.
+
+What RFC 9110 (section 7.6.1) calls hop-by-hop stays on its hop; the caller's token never reaches the upstream; the path
+is put together from checked parts, so it cannot leave the relay's own.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from entrepot.chassis.errors import Error
+from entrepot.connectors.base import Auth, RelayMapping, Upstream
+from entrepot.connectors.link import Link
+from entrepot.connectors.secrets import read_secret
+from entrepot.wire.call import Failure, Streaming
+from entrepot.wire.client import ClientConnection
+
+HOP_BY_HOP = frozenset(
+    {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
+     b"trailer", b"transfer-encoding", b"upgrade"}
+)  # fmt: skip
+# The gateway answers for these itself: framing, its own Date, the operation id, the caller's token, who forwards.
+_NOT_SENT = HOP_BY_HOP | {
+    b"host", b"content-length", b"expect", b"authorization", b"x-request-id", b"forwarded", b"x-forwarded-for",
+    b"x-forwarded-host", b"x-forwarded-proto", b"x-http-method-override",
+}  # fmt: skip
+_NOT_RETURNED = HOP_BY_HOP | {b"content-length", b"date", b"x-request-id", b"ratelimit", b"ratelimit-policy"}
+IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
+
+
+class Target(Protocol):
+    """Whoever asked for the relay, and takes what comes of it."""
+
+    def on_reply(self, status: int, fields: bytes, body: bytes, complete: bool, length: int | None) -> None:
+        """Take the head of the answer as a block of header lines, and the body's beginning."""
+
+    def on_reply_data(self, chunk: bytes, complete: bool) -> None:
+        """Take more of the body."""
+
+    def on_reply_error(self, error: Error, *, begun: bool) -> None:
+        """Take the error; *begun* when the head of an answer has been handed over before."""
+
+    def on_body_wanted(self) -> None:
+        """Begin to give the body by ``RelayCall.upstream``: the head is on its way."""
+
+    def on_reply_pause(self) -> None:
+        """Stop giving body: the upstream does not read."""
+
+    def on_reply_resume(self) -> None:
+        """Go on giving body."""
+
+
+class Relay:
+    """One relay endpoint at one of its paths, prepared as far as a snapshot allows.
+
+    *variables* names the values of the endpoint's path. Raises SettingsError when a secret cannot be read.
+    """
+
+    __slots__ = ("_drop", "_fixed", "_pieces", "link")
+
+    def __init__(self, mapping: RelayMapping, link: Link, variables: tuple[str, ...]) -> None:
+        self.link = link
+        self._pieces = pieces(link.base_path + mapping.path, variables)
+        self._drop = _NOT_SENT | {name.lower().encode("ascii") for name in mapping.drop_headers}
+        added = [*link.upstream.headers, *mapping.add_headers, *credentials(link.upstream)]
+        lines = b"".join([f"{name.lower()}: {value}\r\n".encode("latin-1") for name, value in added])
+        self._drop |= {name.lower().encode("ascii") for name, _ in added}
+        self._fixed = b"host: " + link.host + b"\r\n" + lines
+
+    def target(self, values: Sequence[bytes], query: bytes) -> bytes:
+        """Return the request target at the upstream.
+
+        *values* are those of the endpoint's path, in order, as the caller sent them: checked, still encoded.
+        """
+        target = b"".join([values[piece] if isinstance(piece, int) else piece for piece in self._pieces]) or b"/"
+        return target + b"?" + query if query else target
+
+    def head(
+        self,
+        method: bytes,
+        target: bytes,
+        fields: Mapping[bytes, bytes],
+        *,
+        own: bytes,
+        length: int | None,
+        chunked: bool,
+    ) -> bytes:
+        """Return the whole head of the request to the upstream; *own* are the header lines of this exchange."""
+        drop = self._drop
+        connection = fields.get(b"connection")
+        if connection is not None:
+            drop = drop | {name.strip().lower() for name in connection.split(b",")}
+        kept = b"".join([name + b": " + value + b"\r\n" for name, value in fields.items() if name not in drop])
+        if chunked:
+            own += b"transfer-encoding: chunked\r\n"
+        elif length is not None:
+            own += b"content-length: %d\r\n" % length
+        return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (method, target, self._fixed, own, kept)
+
+
+class RelayCall:
+    """One exchange with the upstream of a relay. A *body* of None is streamed as *streaming* says."""
+
+    __slots__ = (
+        "_begun", "_body", "_deadline", "_head", "_left", "_method", "_relay", "_status", "_streaming", "_target",
+        "upstream",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        relay: Relay,
+        target: Target,
+        method: bytes,
+        head: bytes,
+        body: bytes | None,
+        *,
+        deadline: float,
+        streaming: Streaming | None = None,
+    ) -> None:
+        self._relay = relay
+        self._target = target
+        self._method = method
+        self._head = head
+        self._body = body
+        self._deadline = deadline
+        self._streaming = streaming
+        self._begun = False
+        self._left = False
+        self._status = 0
+        self.upstream: ClientConnection | None = None
+
+    def on_place(self) -> None:
+        """Send the request; a streamed body is asked for then."""
+        self._relay.link.pool.send(
+            self, self._head, self._body, head_only=self._method == b"HEAD", retry=self._method in IDEMPOTENT,
+            deadline=self._deadline, streaming_body=self._streaming,
+        )  # fmt: skip
+        if self._streaming is not None:
+            self._target.on_body_wanted()
+
+    def on_no_place(self, error: Error) -> None:
+        """Tell the target that no place came free."""
+        self._left = True
+        self._target.on_reply_error(error, begun=False)
+
+    def on_answer(
+        self, status: int, fields: list[tuple[bytes, bytes]], body: bytes, complete: bool, length: int | None
+    ) -> None:
+        """Hand the head over without what belongs to the hop."""
+        self._status = status
+        self._begun = True
+        if complete:
+            self._leave()
+        self._target.on_reply(status, returned_fields(fields), body, complete, length)
+
+    def on_data(self, chunk: bytes, complete: bool) -> None:
+        """Hand more of the body over."""
+        if complete:
+            self._leave()
+        self._target.on_reply_data(chunk, complete)
+
+    def on_failure(self, failure: Failure) -> None:
+        """Tell the target in the words of the error tree."""
+        self._status = 0
+        self._leave()
+        self._target.on_reply_error(self._relay.link.translate(failure), begun=self._begun)
+
+    def on_pause_upstream(self) -> None:
+        """Hold the caller's body back."""
+        self._target.on_reply_pause()
+
+    def on_resume_upstream(self) -> None:
+        """Let the caller's body go on."""
+        self._target.on_reply_resume()
+
+    def cancel(self) -> None:
+        """Break the call off: nobody waits for its answer. The upstream is not blamed."""
+        if self._left:
+            return
+        self._left = True
+        link = self._relay.link
+        if link.places.cancel(self):
+            link.breaker.released()
+            return
+        if self.upstream is not None:
+            self.upstream.cancel()
+        link.abandon()
+
+    def _leave(self) -> None:
+        if not self._left:
+            self._left = True
+            self._relay.link.leave(status=self._status)
+
+
+def pieces(path: str, variables: tuple[str, ...]) -> tuple[bytes | int, ...]:
+    """Return *path* cut at its variables: bytes for a literal, the index in *variables* for ``{name}``."""
+    found = re.split(r"\{([^{}]*)\}", path)
+    return tuple(
+        variables.index(piece.removesuffix("...")) if index % 2 else piece.encode("ascii")
+        for index, piece in enumerate(found)
+        if piece
+    )
+
+
+def returned_fields(fields: list[tuple[bytes, bytes]]) -> bytes:
+    """Return the header lines of an upstream's answer that are the caller's to see."""
+    drop = _NOT_RETURNED
+    for name, value in fields:
+        if name == b"connection" and value.lower() not in {b"keep-alive", b"close"}:
+            drop = drop | {token.strip().lower() for token in value.split(b",")}
+    return b"".join([name + b": " + value + b"\r\n" for name, value in fields if name not in drop])
+
+
+def credentials(upstream: Upstream) -> list[tuple[str, str]]:
+    """Return the header field that shows the gateway's own credential, none when the upstream has no ``auth``."""
+    auth = upstream.auth
+    if auth is None:
+        return []
+    return [_credential(auth, read_secret(auth.secret))]
+
+
+def _credential(auth: Auth, secret: str) -> tuple[str, str]:
+    if auth.kind == "bearer":
+        return "authorization", f"Bearer {secret}"
+    if auth.kind == "basic":
+        pair = b64encode(f"{auth.user}:{secret}".encode()).decode("ascii")
+        return "authorization", f"Basic {pair}"
+    return auth.name, secret

@@ -1,0 +1,231 @@
+"""The live side of an upstream: its connections, its places and its breaker.
+
+Everything that goes to an upstream goes through its link: a call takes a place (host-wide ``concurrency``), asks the
+breaker, uses a connection of the pool, and tells the breaker how it went.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from entrepot.chassis.errors import Error
+from entrepot.chassis.shared import SharedState
+from entrepot.connectors.base import Upstream
+from entrepot.connectors.breaker import Breaker
+from entrepot.connectors.places import Places
+from entrepot.errors import UpstreamBadAnswer, UpstreamBusy, UpstreamTimeout, UpstreamUnavailable
+from entrepot.wire.call import Failure, Fault
+from entrepot.wire.client import ClientConnection
+from entrepot.wire.clock import Clock
+from entrepot.wire.pool import Pool
+
+MAX_ANSWER_BYTES = 64 * 1_048_576
+_UNWELL = frozenset({502, 503, 504})
+
+
+class Call(Protocol):
+    """One call to an upstream, as its link sees it: it waits for a place and is then sent by ``link.pool``."""
+
+    def on_place(self) -> None:
+        """A place is free: send the request."""
+
+    def on_no_place(self, error: Error) -> None:
+        """No place came free in time."""
+
+
+class Link:
+    """One upstream of the snapshot in force, in this process. Lives on the event loop's thread.
+
+    *on_wait* is called when a call has to wait for a place, so that somebody polls. *former* is the link of the same
+    upstream in the snapshot before: its places, and who waits for them, are taken over.
+    """
+
+    __slots__ = ("base_path", "breaker", "clock", "host", "loop", "on_wait", "places", "pool", "upstream")
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        shared: SharedState,
+        clock: Clock,
+        loop: asyncio.AbstractEventLoop,
+        on_wait: Callable[[], None],
+        former: Link | None = None,
+    ) -> None:
+        url = urlsplit(upstream.url)
+        secure = url.scheme == "https"
+        self.upstream = upstream
+        self.clock = clock
+        self.loop = loop
+        self.on_wait = on_wait
+        self.host = url.netloc.rpartition("@")[2].encode("ascii")
+        self.base_path = url.path.rstrip("/")
+        self.places = _places(upstream, shared, former)
+        self.breaker = Breaker(shared, upstream.name, upstream.breaker, probe_s=upstream.timeout_s + upstream.wait_s)
+        self.pool = Pool(
+            loop,
+            host=url.hostname or "",
+            port=url.port or (443 if secure else 80),
+            ssl=tls_context(upstream) if secure else None,
+            server_hostname=url.hostname if secure else None,
+            connect_timeout_s=upstream.connect_timeout_s,
+            clock=clock,
+        )
+
+    def enter(self, call: Call) -> None:
+        """Start *call* now, or when a place is free. Raises UpstreamUnavailable or UpstreamBusy at once."""
+        now = self.clock.now
+        if not self.breaker.allows(now):
+            raise UpstreamUnavailable(
+                f"{self.upstream.name} is left alone after repeated failures",
+                retry_after_s=self.breaker.open_for_s(now),
+            )
+        try:
+            entered = self.places.enter(call, now)
+        except UpstreamBusy:
+            self.breaker.released()
+            raise
+        if entered:
+            call.on_place()
+        else:
+            self.on_wait()
+
+    def abandon(self) -> None:
+        """Give the place back of a call that nobody waits for; the upstream is neither blamed nor praised."""
+        self.breaker.released()
+        self.places.leave()
+
+    def leave(self, *, status: int) -> None:
+        """Give the place back; *status* is what the upstream answered, 0 when it did not."""
+        self.places.leave()
+        if status == 0 or status in _UNWELL:
+            self.breaker.failed(self.clock.now)
+        else:
+            self.breaker.succeeded()
+
+    def translate(self, failure: Failure) -> Error:
+        """Return the error that partners and operators see for *failure*."""
+        name = self.upstream.name
+        if failure.fault is Fault.TIMEOUT:
+            return UpstreamTimeout(f"{name} did not answer within {self.upstream.timeout_s:g} s")
+        if failure.fault in {Fault.GARBAGE, Fault.TOO_LARGE}:
+            return UpstreamBadAnswer(f"{name} answered with something that is no usable HTTP")
+        if failure.fault is Fault.RESET:
+            return UpstreamUnavailable(f"{name} broke the connection off", retry_after_s=1.0)
+        return UpstreamUnavailable(f"{name} cannot be reached", retry_after_s=self.upstream.connect_timeout_s)
+
+    async def post(self, path: str, body: bytes, headers: Sequence[tuple[bytes, bytes]], *, deadline: float) -> Reply:
+        """Send one POST and return the whole answer, whatever its status (the ``Post`` of connectors.base)."""
+        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+        head = b"POST %b%b HTTP/1.1\r\nhost: %b\r\ncontent-length: %d\r\n%b\r\n" % (
+            self.base_path.encode("ascii"), path.encode("ascii"), self.host, len(body), lines
+        )  # fmt: skip
+        fetch = Fetch(self, head, body, deadline)
+        self.enter(fetch)
+        return await fetch.reply
+
+    def sweep(self, now: float) -> None:
+        """Apply the deadlines of connections and waiting calls."""
+        self.pool.sweep(now)
+        self.places.poll(now)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no call is in flight here and none waits."""
+        return self.pool.open == self.pool.idle and not self.places.has_waiters
+
+    def close(self) -> None:
+        """Close all connections; calls in flight fail."""
+        self.pool.close()
+
+
+def _places(upstream: Upstream, shared: SharedState, former: Link | None) -> Places:
+    limits = {"limit": upstream.concurrency, "waiting": upstream.waiting}
+    if former is None:
+        return Places(shared, upstream.name, **limits, wait_s=upstream.wait_s)
+    former.places.configure(**limits, wait_s=upstream.wait_s)
+    return former.places
+
+
+def tls_context(upstream: Upstream) -> ssl.SSLContext:
+    """Return the TLS settings of *upstream*: system or private CA, TLS 1.2 or later, verified unless it says not to."""
+    context = ssl.create_default_context(cafile=upstream.ca)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not upstream.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+class Reply:
+    """A whole answer of an upstream, kept in memory."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+
+class Fetch:
+    """One request whose whole answer, of at most ``MAX_ANSWER_BYTES``, is awaited as ``reply``."""
+
+    __slots__ = ("_body", "_deadline", "_head", "_link", "_parts", "_start", "reply", "upstream")
+
+    def __init__(self, link: Link, head: bytes, body: bytes, deadline: float) -> None:
+        self._link = link
+        self._head = head
+        self._body = body
+        self._deadline = deadline
+        self._start: tuple[int, Sequence[tuple[bytes, bytes]]] = (0, ())
+        self._parts: list[bytes] = []
+        self.reply: asyncio.Future[Reply] = link.loop.create_future()
+        self.upstream: ClientConnection | None = None
+
+    def on_place(self) -> None:
+        """Send the request: a place is free."""
+        self._link.pool.send(self, self._head, self._body, deadline=self._deadline, max_body_bytes=MAX_ANSWER_BYTES)
+
+    def on_no_place(self, error: Error) -> None:
+        """Give up: no place came free in time."""
+        self._settle(error)
+
+    def on_answer(
+        self,
+        status: int,
+        fields: list[tuple[bytes, bytes]],
+        body: bytes,
+        complete: bool,
+        length: int | None,  # noqa: ARG002
+    ) -> None:
+        """Take the head of the answer and what came with it."""
+        self._start = (status, fields)
+        self.on_data(body, complete)
+
+    def on_data(self, chunk: bytes, complete: bool) -> None:
+        """Keep a piece of the body; the last one makes the reply."""
+        self._parts.append(chunk)
+        if complete:
+            status, fields = self._start
+            self._link.leave(status=status)
+            if not self.reply.done():
+                self.reply.set_result(Reply(status, fields, b"".join(self._parts)))
+
+    def on_failure(self, failure: Failure) -> None:
+        """Turn what went wrong on the connection into an error."""
+        self._link.leave(status=0)
+        self._settle(self._link.translate(failure))
+
+    def on_pause_upstream(self) -> None:
+        """The body is handed over whole: nothing to hold back."""
+
+    def on_resume_upstream(self) -> None:
+        """The body is handed over whole: nothing to go on with."""
+
+    def _settle(self, error: Error) -> None:
+        if not self.reply.done():
+            self.reply.set_exception(error)

@@ -1,0 +1,1 @@
+"""Entry points of the daemons, one module for each systemd unit."""

@@ -1,0 +1,92 @@
+"""The data plane in the foreground: gunicorn's master with our worker class."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+
+from entrepot.chassis.errors import Error
+from entrepot.chassis.metrics import retire
+from entrepot.chassis.shared import SharedState
+from entrepot.gateway.worker import GatewayWorker
+from entrepot.services import Services
+from entrepot.settings import Settings
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_TIMEOUT_S = 30
+BACKLOG = 2048
+
+
+class GatewayApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """Tells gunicorn how to run the gateway. *load_settings* is called at the start and on every reload."""
+
+    def __init__(self, load_settings: Callable[[], Settings]) -> None:
+        self._load_settings = load_settings
+        self.settings = load_settings()
+        self.shared: SharedState | None = None
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Set what gunicorn needs to know from the settings."""
+        gateway = self.settings.gateway
+        options: dict[str, Any] = {
+            "bind": list(gateway.bind),
+            "workers": gateway.workers,
+            "worker_class": GatewayWorker,
+            "worker_tmp_dir": "/dev/shm",  # noqa: S108 - gunicorn's heartbeat file must not wait for a disk
+            "backlog": BACKLOG,
+            "timeout": HEARTBEAT_TIMEOUT_S,
+            "graceful_timeout": gateway.graceful_timeout_s,
+            "control_socket_disable": True,
+            "proc_name": "entrepot-gateway",
+            "child_exit": self._child_exit,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Settings:
+        """Return what a worker builds its gateway from."""
+        return self.settings
+
+    def reload(self) -> None:
+        """Take the settings anew; when they are broken, say so in one line and go on with the old ones."""
+        try:
+            self.settings = self._load_settings()
+            prepare(self.settings)
+        except Error as error:
+            for mistake in error.errors:
+                log.error("%s: %s", mistake.path, mistake.message)
+            log.error("the settings are broken, the gateway goes on with the old ones")
+            return
+        self.callable = None
+        super().reload()
+
+    def _child_exit(self, _arbiter: object, worker: GatewayWorker) -> None:
+        if self.shared is None:
+            self.shared = SharedState.open(self.settings.store.directory / "shared")
+        self.shared.reap()
+        retire(self.settings.store.directory / "metrics", f"gateway-{worker.pid}")
+
+
+def prepare(settings: Settings) -> None:
+    """Make what a worker needs and cannot make itself: schema, keys, the snapshot of the last revision."""
+    services = Services.from_settings(settings)
+    services.prepare()
+
+
+def main(load_settings: Callable[[], Settings]) -> int:
+    """Run the data plane until it is told to stop; return its exit code."""
+    application = GatewayApplication(load_settings)
+    prepare(application.settings)
+    try:
+        application.run()
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    finally:
+        sys.stdout.flush()
+    return 0

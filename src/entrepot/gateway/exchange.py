@@ -1,0 +1,252 @@
+"""One request of a partner and its answer, from the first byte to the log line."""
+
+from __future__ import annotations
+
+import logging
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from entrepot.chassis.envelope import envelope_bytes
+from entrepot.chassis.errors import Error
+from entrepot.chassis.operation import is_operation_id
+from entrepot.connectors.http import RelayCall
+from entrepot.errors import (
+    BadRequest,
+    BodyTooLarge,
+    HeadersTooLarge,
+    HttpVersionNotSupported,
+    InputError,
+    NotImplementedHere,
+    RequestTimeout,
+    TargetTooLong,
+)  # fmt: skip
+from entrepot.gateway import pipeline
+from entrepot.gateway.answers import Answer, Kept, problem_answer
+from entrepot.gateway.relay import BodyStream
+from entrepot.gateway.stages.cache import stale_answer, store
+from entrepot.identity.tokens import Claims
+from entrepot.wire.server import Request
+
+if TYPE_CHECKING:
+    from asyncio import Task
+
+    from entrepot.gateway.gateway import Gateway
+    from entrepot.gateway.operations import Operation, Principal
+
+log = logging.getLogger(__name__)
+
+CLIENT_GONE = 499
+_LATER: Any = None
+"""What an attribute is before its stage has passed."""
+
+_REFUSALS: dict[int, type[InputError]] = {
+    408: RequestTimeout,
+    413: BodyTooLarge,
+    414: TargetTooLong,
+    431: HeadersTooLarge,
+    501: NotImplementedHere,
+    505: HttpVersionNotSupported,
+}
+
+
+class Exchange(Request):
+    """A request with what the stages found out about it. One is made for each request.
+
+    *raw_values* are the path values as sent, still percent-encoded. *document* is the parsed JSON body. *source* is
+    the address of the caller, a trusted proxy's word believed. *operation*, *claims* and *principal* are None until
+    their stage has set them.
+    """
+
+    __slots__ = (
+        "_finished", "_kept", "cache_key", "claims", "document", "gateway", "generation", "limit_fields", "operation",
+        "operation_id", "path", "principal", "query", "raw_values", "relay_call", "source", "started", "status",
+        "task",
+    )  # fmt: skip
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.operation: Operation = _LATER
+        self.operation_id = b""
+        self.principal: Principal = _LATER
+        self.claims: Claims = _LATER
+        self.path = b""
+        self.query = b""
+        self.raw_values: tuple[bytes, ...] = ()
+        self.document: Any = None
+        self.limit_fields = b""
+        self.cache_key = b""
+        self.generation = 0
+        self.relay_call: RelayCall | None = None
+        self.task: Task[None] | None = None
+        self.status = 0
+        self._finished = False
+        self._kept: Kept | None = None
+
+    @property
+    def matched(self) -> bool:
+        """Whether the path led to an operation."""
+        return self.operation is not _LATER
+
+    @property
+    def known(self) -> bool:
+        """Whether the caller is known."""
+        return self.principal is not _LATER
+
+    # -- events of the connection
+
+    def on_start(self) -> None:
+        """Take a request whose head is there through the stages."""
+        self._begin()
+        self._guard(pipeline.PIPELINE)
+
+    def resume_with_body(self) -> None:
+        """Go on with a request whose body has been read whole."""
+        self._guard(pipeline.AFTER_BODY)
+
+    def on_refused(self, status: int, detail: str) -> None:
+        """Answer bytes that are no request; the connection closes after."""
+        if not self.operation_id:
+            self._begin()
+        self.fail(_REFUSALS.get(status, BadRequest)(detail))
+
+    def on_gone(self) -> None:
+        """The caller has hung up: a read is broken off, a write that has begun goes on."""
+        if self.method in {b"GET", b"HEAD"} or self.status:
+            if self.relay_call is not None:
+                self.relay_call.cancel()
+            if self.task is not None:
+                self.task.cancel()
+        elif self.relay_call is not None and not self.body_complete:
+            self.relay_call.cancel()
+        self._finish(self.status or CLIENT_GONE)
+
+    def on_pause(self) -> None:
+        """The caller does not read: hold the upstream back."""
+        if self.relay_call is not None and self.relay_call.upstream is not None:
+            self.relay_call.upstream.pause()
+
+    def on_resume(self) -> None:
+        """The caller reads again."""
+        if self.relay_call is not None and self.relay_call.upstream is not None:
+            self.relay_call.upstream.resume()
+
+    # -- answers
+
+    def answer(self, answer: Answer) -> None:
+        """Send *answer* whole."""
+        if self._finished:
+            return
+        body = answer.body
+        if answer.data is not None:
+            body = envelope_bytes(self.operation_id, answer.data, answer.meta)
+        self.status = answer.status
+        fields = b"%bx-request-id: %b\r\n%b" % (answer.fields, self.operation_id, self.limit_fields)
+        self._finish(answer.status)
+        self.send(answer.status, fields, body)
+
+    def complete(self, answer: Answer) -> None:
+        """Send the answer of an endpoint, and keep it when the endpoint has a cache."""
+        self.answer(store(self, answer))
+
+    def fail(self, error: Error) -> None:
+        """Answer with the problem of *error*, or with a kept answer when the upstream is at fault and one is there."""
+        stale = stale_answer(self, error)
+        if stale is None:
+            if error.status >= 500:
+                self.gateway.note_fault(self, error)
+            stale = problem_answer(error, self.operation_id.decode("ascii"))
+        self.answer(stale)
+
+    def crash(self, exc: BaseException) -> None:
+        """Answer a mistake of the gateway's own: the traceback goes to the log, the caller gets the operation id."""
+        log.error("the gateway made a mistake", exc_info=exc, extra={"operation_id": self.operation_id.decode("ascii")})
+        self.fail(Error("the gateway made a mistake; the operation id leads to it"))
+
+    # -- a relay's events (connectors.http.Target)
+
+    def on_reply(self, status: int, fields: bytes, body: bytes, complete: bool, length: int | None) -> None:
+        """Pass the upstream's answer on, whole or as a stream."""
+        if self._finished:
+            return
+        if self.cache_key:
+            self._kept = Kept(status, fields)
+            self.on_reply_data(body, complete)
+            return
+        self.status = status
+        fields = b"%bx-request-id: %b\r\n%b" % (fields, self.operation_id, self.limit_fields)
+        if complete:
+            self._finish(status)
+            if self.method == b"HEAD":
+                self.send(status, fields, b"", length=length)
+            else:
+                self.send(status, fields, body)
+        else:
+            self.send_head(status, fields, length, body)
+
+    def on_reply_data(self, chunk: bytes, complete: bool) -> None:
+        """Pass more of the upstream's answer on."""
+        if self._finished:
+            return
+        if self._kept is not None:
+            self._keep(self._kept, chunk, complete)
+            return
+        if chunk:
+            self.send_data(chunk)
+        if complete:
+            self._finish(self.status)
+            self.send_end()
+
+    def on_reply_error(self, error: Error, *, begun: bool) -> None:
+        """Answer with the error; an answer that has begun is broken off, so that nobody takes it for whole."""
+        if self._finished:
+            return
+        if begun:
+            self.gateway.note_fault(self, error)
+            self._finish(self.status)
+            self.abort()
+        else:
+            self.fail(error)
+
+    def on_body_wanted(self) -> None:
+        """Stream the caller's body to the upstream."""
+        if self.relay_call is not None:
+            self.stream_body(BodyStream(self, self.relay_call))
+
+    def on_reply_pause(self) -> None:
+        """The upstream does not read: hold the caller back."""
+        self.pause_body()
+
+    def on_reply_resume(self) -> None:
+        """The upstream reads again."""
+        self.resume_body()
+
+    def _keep(self, kept: Kept, chunk: bytes, complete: bool) -> None:
+        kept.parts.append(chunk)
+        if complete:
+            self._kept = None
+            self.complete(kept.answer())
+
+    # -- inside
+
+    def _begin(self) -> None:
+        self.started = monotonic()
+        gateway = self.gateway
+        self.source = gateway.source(self)
+        given = self.fields.get(b"x-request-id")
+        if given is not None and gateway.trusts(self.connection) and is_operation_id(given):
+            self.operation_id = given.lower()
+        else:
+            self.operation_id = gateway.operation_ids.new()
+
+    def _guard(self, stages: tuple[Any, ...]) -> None:
+        try:
+            pipeline.run(self, stages)
+        except Error as error:
+            self.fail(error)
+        except Exception as exc:  # noqa: BLE001 - the edge of a request
+            self.crash(exc)
+
+    def _finish(self, status: int) -> None:
+        if not self._finished:
+            self._finished = True
+            self.gateway.note(self, status, monotonic() - self.started)

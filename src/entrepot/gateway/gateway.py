@@ -1,0 +1,258 @@
+"""All that one worker serves with, and what it does four times a second."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from entrepot.catalog.definitions import Catalog
+from entrepot.catalog.snapshot import read_snapshot
+from entrepot.chassis.errors import Error
+from entrepot.chassis.limits import Limiter
+from entrepot.chassis.log import LineWriter
+from entrepot.chassis.metrics import NO_HANDLER, Meter, http_durations
+from entrepot.chassis.operation import OperationIds
+from entrepot.chassis.shared import SharedState
+from entrepot.connectors.base import RecordConnector, Upstream
+from entrepot.connectors.link import Link
+from entrepot.connectors.odoo.connector import OdooConnector
+from entrepot.errors import StoreUnavailable
+from entrepot.gateway import table
+from entrepot.gateway.accesslog import AccessLog
+from entrepot.gateway.cache import AnswerCache
+from entrepot.gateway.exchange import Exchange
+from entrepot.gateway.pages import PAGES, may_see
+from entrepot.identity.keys import Keyring
+from entrepot.identity.revocation import Revocations
+from entrepot.identity.tokens import Verifier
+from entrepot.settings import Settings
+from entrepot.wire.clock import Clock
+from entrepot.wire.server import ServerConnection
+
+if TYPE_CHECKING:
+    from entrepot.gateway.table import Table
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 0.25
+PLACES_POLL_S = 0.005
+"""How often places that other processes gave back are looked for, while somebody waits."""
+
+
+class Gateway:
+    """What one worker serves with. Lives on the thread of its event loop.
+
+    *table* is the catalog in force; it is swapped whole when a new revision appears.
+    """
+
+    def __init__(self, settings: Settings, shared: SharedState, loop: asyncio.AbstractEventLoop, process: str) -> None:
+        directory = settings.store.directory
+        self.settings = settings
+        self.shared = shared
+        self.loop = loop
+        self.clock = Clock()
+        self.clock.tick()
+        self.operation_ids = OperationIds()
+        self.public_url = settings.gateway.public_url.rstrip("/")
+        self.pages = PAGES
+        self._trusted = settings.gateway.trusted
+        self.limiter = Limiter(shared)
+        self.keyring = Keyring.open(directory / "keys")
+        self.revocations = Revocations(directory / "revocations", shared.counter("revocations"))
+        self.revocations.load()
+        audience = self.public_url or "entrepot"
+        self.verifier = Verifier(
+            self.keyring, self.revocations, issuer=audience, audience=audience, leeway_s=settings.tokens.leeway_s
+        )
+        self.metrics_directory = directory / "metrics"
+        self.meter = Meter(self.metrics_directory, process)
+        self._durations = http_durations(self.meter)
+        self.access = AccessLog(LineWriter(2), self.clock) if settings.gateway.access_log else None
+        self.answers = AnswerCache(
+            directory / "cache", shared, memory_bytes=settings.gateway.cache_memory_bytes,
+            disk_bytes=settings.gateway.cache_disk_bytes,
+        )  # fmt: skip
+        self.links: dict[str, Link] = {}
+        self.connectors: dict[str, RecordConnector] = {}
+        self.table: Table = table.build(Catalog(), {}, {}, self.limiter)
+        self._closing: list[Link] = []
+        self._revision_counter = shared.counter("revision")
+        self._seen_revision = -1
+        self._polling = False
+
+    def make_exchange(self, _connection: ServerConnection) -> Exchange:
+        """Return a new exchange; the connection sets what the request is."""
+        return Exchange(self)
+
+    # -- the catalog
+
+    def snapshot_path(self) -> Path:
+        """Return where the snapshot of the catalog lies."""
+        return self.settings.store.directory / "snapshot.json"
+
+    def refresh(self) -> None:
+        """Take a new revision of the catalog and new revocations into force, if there are any."""
+        seen = self._revision_counter.read()
+        if seen != self._seen_revision:
+            self._seen_revision = seen
+            self._load_catalog()
+        try:
+            self.verifier.refresh()
+        except StoreUnavailable as error:
+            log.error("revocations cannot be read, the known ones stay in force", extra={"reason": str(error)})
+        self.verifier.prune(self.clock.wall)
+
+    def _load_catalog(self) -> None:
+        if not self.snapshot_path().exists():
+            return
+        try:
+            self.enforce(read_snapshot(self.snapshot_path()))
+        except Error as error:
+            log.error("the new catalog cannot be used, the one in force stays", extra={"reason": str(error)})
+
+    def enforce(self, catalog: Catalog) -> None:
+        """Serve from *catalog* from now on; connections to upstreams that stay as they were are kept."""
+        links = {name: self._link(upstream) for name, upstream in catalog.upstreams.items()}
+        connectors = {
+            name: self.connectors[name] if self.links.get(name) is link else OdooConnector(link.upstream, link.post)
+            for name, link in links.items()
+            if link.upstream.kind == "odoo"
+        }
+        self.table = table.build(catalog, links, connectors, self.limiter)
+        self._closing += [link for name, link in self.links.items() if links.get(name) is not link]
+        self.links, self.connectors = links, connectors
+        log.info("catalog in force", extra={"revision": catalog.revision, "endpoints": len(catalog.endpoints)})
+
+    def _link(self, upstream: Upstream) -> Link:
+        known = self.links.get(upstream.name)
+        if known is not None and known.upstream == upstream:
+            return known
+        return Link(upstream, self.shared, self.clock, self.loop, self.wait_for_places, former=known)
+
+    # -- the clockwork
+
+    def sweep(self) -> None:
+        """Apply deadlines and changes; called every ``SWEEP_S`` seconds."""
+        now = self.clock.now
+        for link in self.links.values():
+            link.sweep(now)
+        self._closing = [link for link in self._closing if not self._closed(link, now)]
+        self.refresh()
+        if self.access is not None:
+            self.access.flush()
+
+    def _closed(self, link: Link, now: float) -> bool:
+        link.sweep(now)
+        if link.is_quiet:
+            link.close()
+            return True
+        return False
+
+    def flush_metrics(self) -> None:
+        """Write the counts of this worker where every worker's scrape finds them."""
+        self.meter.flush()
+
+    def wait_for_places(self) -> None:
+        """Look for places that other processes give back, as long as somebody waits."""
+        if not self._polling:
+            self._polling = True
+            self.loop.call_later(PLACES_POLL_S, self._poll_places)
+
+    def _poll_places(self) -> None:
+        self._polling = False
+        now = self.loop.time()
+        waiting = False
+        for link in (*self.links.values(), *self._closing):
+            if link.places.has_waiters:
+                link.places.poll(now)
+                waiting = waiting or link.places.has_waiters
+        if waiting:
+            self.wait_for_places()
+
+    # -- what is noted of an exchange
+
+    def note(self, exchange: Exchange, status: int, took_s: float) -> None:
+        """Count the exchange and write its line of the access log."""
+        operation = exchange.operation
+        if not exchange.matched:
+            handler = exchange.path.decode("ascii") if exchange.path in self.pages else NO_HANDLER
+            self._durations.labels(_method(exchange.method), handler, str(status)).observe(took_s)
+        else:
+            key = (exchange.method, status)
+            histogram = operation.durations.get(key)
+            if histogram is None:
+                histogram = operation.durations[key] = self._durations.labels(
+                    exchange.method.decode("ascii"), operation.endpoint.name, str(status)
+                )
+            histogram.observe(took_s)
+        if self.access is not None:
+            self.access.write(exchange, status, took_s)
+
+    def note_fault(self, exchange: Exchange, error: Error) -> None:
+        """Log an error that is not the caller's."""
+        operation = exchange.operation
+        log.warning(
+            "%s", error,
+            extra={
+                "operation_id": exchange.operation_id.decode("ascii"), "code": error.code,
+                "endpoint": operation.endpoint.name if exchange.matched else "",
+            },
+        )  # fmt: skip
+
+    # -- who calls
+
+    def trusts(self, connection: ServerConnection) -> bool:
+        """Tell whether the peer is a proxy whose word about the caller is believed."""
+        return bool(self._trusted) and may_see(self._trusted, connection.peer)
+
+    def source(self, exchange: Exchange) -> str:
+        """Return the address of the caller; behind a trusted proxy the last address that is no trusted proxy's."""
+        connection = exchange.connection
+        if not self._trusted or not self.trusts(connection):
+            return connection.peer
+        chain = exchange.fields.get(b"x-forwarded-for", b"").decode("ascii", "replace").split(",")
+        for candidate in reversed(chain):
+            address = candidate.strip()
+            if not _is_address(address):
+                break
+            if not may_see(self._trusted, address):
+                return address
+        return connection.peer
+
+    def scheme(self, exchange: Exchange) -> bytes:
+        """Return ``https`` when a trusted proxy says so, else ``http``: TLS ends before the gateway."""
+        if exchange.fields.get(b"x-forwarded-proto") == b"https" and self.trusts(exchange.connection):
+            return b"https"
+        return b"http"
+
+    def may_see_metrics(self, source: str) -> bool:
+        """Tell whether *source* may read metrics and details of the status."""
+        return may_see(self.settings.metrics.allow, source)
+
+    def close(self) -> None:
+        """Write what is still in memory and let go of everything."""
+        self.flush_metrics()
+        if self.access is not None:
+            self.access.flush()
+        self.answers.close()
+        for link in self.links.values():
+            link.close()
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+
+
+def _method(method: bytes) -> str:
+    """Return *method* as a label; a made-up one must not make a time series of its own."""
+    return method.decode("ascii") if method in _METHODS else "other"

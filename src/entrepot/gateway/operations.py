@@ -1,0 +1,73 @@
+"""What one method at one path does, prepared as far as a snapshot allows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import jsonschema_rs
+
+from entrepot.catalog.definitions import CachePolicy, Endpoint
+from entrepot.chassis.limits import Bucket
+from entrepot.chassis.metrics import Histogram
+from entrepot.connectors.link import Link
+from entrepot.identity.partners import Client, Partner
+
+if TYPE_CHECKING:
+    from entrepot.gateway.exchange import Exchange
+
+Kind = Literal["list", "read", "create", "update", "delete", "call", "relay"]
+
+
+@dataclass(slots=True, eq=False)
+class Operation:
+    """One method of one endpoint.
+
+    *act* calls the upstream. *variables* names the values of the path template, in order.
+
+    *validator* checks the JSON body; None means that the body is not looked at. *where_names* are the template
+    values that decide whose records are seen. *negotiated* names the request fields that an upstream chooses the
+    answer by. *durations* is the histogram of each status, filled as statuses occur.
+    """
+
+    endpoint: Endpoint
+    kind: Kind
+    variables: tuple[str, ...]
+    scopes: frozenset[str]
+    link: Link
+    act: Callable[[Exchange], None]
+    bucket: Bucket | None = None
+    cache: CachePolicy | None = None
+    validator: jsonschema_rs.Draft202012Validator | None = None
+    where_names: tuple[str, ...] = ()
+    negotiated: tuple[bytes, ...] = ()
+    durations: dict[tuple[bytes, int], Histogram] = field(default_factory=dict)
+
+    @property
+    def log_name(self) -> bytes:
+        """The endpoint's name in a log line."""
+        return self.endpoint.name.encode("ascii", "replace")
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """What stands at a path: an operation for each method."""
+
+    operations: dict[bytes, Operation]
+    allow: str
+
+
+@dataclass(slots=True, eq=False)
+class Principal:
+    """A client of the snapshot with its partner and its rate; *values* are those of its templates."""
+
+    client: Client
+    partner: Partner
+    bucket: Bucket | None
+    values: dict[str, Any]
+
+    @property
+    def log_name(self) -> bytes:
+        """The client's name in a log line."""
+        return self.client.name.encode("ascii", "replace")

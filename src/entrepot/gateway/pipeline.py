@@ -1,0 +1,30 @@
+"""The stages of a request, in their order; it stands here and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from entrepot.gateway.stages.authenticate import authenticate
+from entrepot.gateway.stages.authorize import authorize
+from entrepot.gateway.stages.cache import cache
+from entrepot.gateway.stages.dispatch import dispatch
+from entrepot.gateway.stages.limit import limit
+from entrepot.gateway.stages.match import match
+from entrepot.gateway.stages.validate import validate
+
+if TYPE_CHECKING:
+    from entrepot.gateway.exchange import Exchange
+
+Stage = Callable[["Exchange"], bool | None]
+
+PIPELINE: tuple[Stage, ...] = (match, authenticate, authorize, limit, validate, cache, dispatch)
+AFTER_BODY = PIPELINE[PIPELINE.index(validate) :]
+
+
+def run(exchange: Exchange, stages: tuple[Stage, ...] = PIPELINE) -> None:
+    """Take *exchange* through *stages* until one has answered it, or will."""
+    for stage in stages:
+        if stage(exchange):
+            return
+    raise AssertionError("the dispatch stage always answers")

@@ -1,0 +1,124 @@
+"""Work on records: from an exchange to the connector of its upstream, and from the result to an answer."""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote_to_bytes
+
+import orjson
+
+from entrepot.chassis.errors import Error
+from entrepot.connectors.base import Caller, CallMapping, ModelMapping, RecordConnector
+from entrepot.gateway.answers import Answer, data_answer
+from entrepot.gateway.queries import list_query, page_links, refuse_parameters, shown_fields
+
+if TYPE_CHECKING:
+    from entrepot.gateway.exchange import Exchange
+
+Work = Callable[["Exchange", Caller], Awaitable[Answer]]
+
+
+def start(work: Work, exchange: Exchange) -> None:
+    """Begin *work* for *exchange* as a task."""
+    exchange.task = exchange.gateway.loop.create_task(_serve(work, exchange))
+
+
+async def _serve(work: Work, exchange: Exchange) -> None:
+    try:
+        answer = await work(exchange, _caller(exchange))
+    except Error as error:
+        exchange.fail(error)
+    except CancelledError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - the edge of a request
+        exchange.crash(exc)
+    else:
+        exchange.complete(answer)
+
+
+def _caller(exchange: Exchange) -> Caller:
+    operation = exchange.operation
+    operation_id = exchange.operation_id.decode("ascii")
+    values = dict(exchange.principal.values)
+    values.update(zip(operation.variables, map(_decoded, exchange.raw_values), strict=True))
+    return Caller(
+        operation_id=operation_id,
+        transaction_id=operation_id,
+        deadline=exchange.started + operation.link.upstream.timeout_s,
+        values=values,
+        context=operation.endpoint.context,
+    )
+
+
+def _decoded(raw: bytes) -> str:
+    return unquote_to_bytes(raw).decode()
+
+
+def _key(caller: Caller) -> str:
+    return str(caller.values["id"])
+
+
+class ModelWork:
+    """The operations of a model endpoint."""
+
+    def __init__(self, records: RecordConnector, mapping: ModelMapping) -> None:
+        self._records = records
+        self._mapping = mapping
+
+    async def list(self, exchange: Exchange, caller: Caller) -> Answer:
+        """Answer with a page of records and links to its neighbours."""
+        asked = list_query(exchange.query, self._mapping)
+        page = await self._records.list(self._mapping, asked, caller)
+        links = page_links(
+            exchange.gateway.public_url + exchange.path.decode("ascii"), exchange.query, asked, has_next=page.has_next
+        )
+        meta = b'"pagination":' + orjson.dumps(links)
+        if page.total is not None:
+            meta += b',"total":%d' % page.total
+        return data_answer(200, page.records, meta=meta)
+
+    async def read(self, exchange: Exchange, caller: Caller) -> Answer:
+        """Answer with one record, or those of its fields that are asked for."""
+        wanted = shown_fields(exchange.query, self._mapping)
+        record = await self._records.read(self._mapping, _key(caller), caller)
+        if wanted is not None:
+            record = {name: value for name, value in record.items() if name in wanted}
+        return data_answer(200, record)
+
+    async def create(self, exchange: Exchange, caller: Caller) -> Answer:
+        """Make a record and say where it is."""
+        refuse_parameters(exchange.query)
+        record = await self._records.create(self._mapping, exchange.document, caller)
+        place = quote(str(record[self._mapping.key]), safe="")
+        location = b"location: %b/%b\r\n" % (exchange.path.rstrip(b"/"), place.encode("ascii"))
+        return data_answer(201, record, fields=location)
+
+    async def update(self, exchange: Exchange, caller: Caller) -> Answer:
+        """Change a record, if it is still the one that ``If-Match`` names."""
+        refuse_parameters(exchange.query)
+        given = exchange.fields.get(b"if-match")
+        if_match = None if given is None else given.decode("latin-1")
+        record = await self._records.update(self._mapping, _key(caller), exchange.document, caller, if_match=if_match)
+        return data_answer(200, record)
+
+    async def delete(self, exchange: Exchange, caller: Caller) -> Answer:
+        """Delete a record."""
+        refuse_parameters(exchange.query)
+        await self._records.delete(self._mapping, _key(caller), caller)
+        return Answer(204)
+
+
+class CallWork:
+    """The operation of a call endpoint."""
+
+    def __init__(self, records: RecordConnector, mapping: CallMapping) -> None:
+        self._records = records
+        self._mapping = mapping
+
+    async def call(self, exchange: Exchange, caller: Caller) -> Answer:
+        """Call the method and answer with its result."""
+        refuse_parameters(exchange.query)
+        key = _key(caller) if "id" in caller.values else None
+        return data_answer(200, await self._records.call(self._mapping, key, exchange.document or {}, caller))

@@ -1,0 +1,72 @@
+"""A relay endpoint's exchange: the request goes to the upstream as it comes in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from entrepot.connectors.http import Relay, RelayCall
+from entrepot.errors import BodyTooLarge
+
+if TYPE_CHECKING:
+    from entrepot.gateway.exchange import Exchange
+
+
+def start(relay: Relay, exchange: Exchange) -> None:
+    """Send the exchange to the upstream of *relay*; a body that has not all come yet is streamed."""
+    complete = exchange.body_complete
+    length = exchange.content_length
+    if complete and (exchange.chunked or length):
+        length = len(exchange.body)
+    head = relay.head(
+        exchange.method, relay.target(exchange.raw_values, exchange.query), exchange.fields, own=own_fields(exchange),
+        length=length, chunked=exchange.chunked and not complete,
+    )  # fmt: skip
+    timeout_s = relay.link.upstream.timeout_s
+    if not complete:
+        # The upstream's time begins when it has the whole body; until then the caller's runs.
+        timeout_s += exchange.connection.limits.body_timeout_s
+    call = RelayCall(
+        relay, exchange, exchange.method, head, exchange.body if complete else None,
+        deadline=exchange.started + timeout_s,
+        streaming=None if complete else "chunked" if exchange.chunked else "length",
+    )  # fmt: skip
+    exchange.relay_call = call
+    relay.link.enter(call)
+
+
+def own_fields(exchange: Exchange) -> bytes:
+    """Return the header lines that tell the upstream of the operation and who asked (RFC 7239 and before it)."""
+    source = exchange.source.encode("ascii")
+    host = exchange.fields.get(b"host", b"")
+    node = b'"[%b]"' % source if b":" in source else source
+    proto = exchange.gateway.scheme(exchange)
+    return (
+        b'x-request-id: %b\r\nforwarded: for=%b;host="%b";proto=%b\r\n'
+        b"x-forwarded-for: %b\r\nx-forwarded-host: %b\r\nx-forwarded-proto: %b\r\n"
+    ) % (exchange.operation_id, node, host, proto, source, host, proto)
+
+
+class BodyStream:
+    """The body of a request on its way to the upstream, counted against the endpoint's ``max_body``."""
+
+    __slots__ = ("_call", "_exchange", "_left")
+
+    def __init__(self, exchange: Exchange, call: RelayCall) -> None:
+        self._exchange = exchange
+        self._call = call
+        self._left = exchange.operation.endpoint.max_body_bytes
+
+    def on_body(self, chunk: bytes) -> None:
+        """Send a piece on."""
+        self._left -= len(chunk)
+        if self._left < 0:
+            self._call.cancel()
+            maximum = self._exchange.operation.endpoint.max_body_bytes
+            self._exchange.fail(BodyTooLarge(f"the body is larger than {maximum} bytes"))
+        elif self._call.upstream is not None:
+            self._call.upstream.write_body(chunk)
+
+    def on_body_end(self) -> None:
+        """End the body at the upstream."""
+        if self._call.upstream is not None:
+            self._call.upstream.end_body()

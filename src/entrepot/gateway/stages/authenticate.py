@@ -1,0 +1,38 @@
+"""authenticate: bearer token → principal. 401 (RFC 6750)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from entrepot.errors import InvalidToken
+from entrepot.identity.tokens import Claims
+
+if TYPE_CHECKING:
+    from entrepot.gateway.exchange import Exchange
+
+_CHALLENGE = (("www-authenticate", 'Bearer realm="entrepot", error="invalid_token"'),)
+
+
+def authenticate(exchange: Exchange) -> None:
+    """Set ``claims`` and ``principal`` of the exchange. A token seen before costs a look-up, not a signature."""
+    gateway = exchange.gateway
+    header = exchange.fields.get(b"authorization")
+    if header is None or header[:7].lower() != b"bearer ":
+        raise InvalidToken("the request has no bearer token", headers=_CHALLENGE)
+    token = header[7:]
+    claims = gateway.verifier.remembered.get(token)
+    if claims is None or claims.expires_at <= gateway.clock.wall:
+        claims = _verified(exchange, token)
+    principal = gateway.table.principals.get(claims.client)
+    if principal is None or principal.client.partner != claims.partner:
+        raise InvalidToken("the client of the token is not known", headers=_CHALLENGE)
+    exchange.claims = claims
+    exchange.principal = principal
+
+
+def _verified(exchange: Exchange, token: bytes) -> Claims:
+    gateway = exchange.gateway
+    try:
+        return gateway.verifier.claims(token.strip(), gateway.clock.wall, exchange.source)
+    except InvalidToken as error:
+        raise InvalidToken(str(error), headers=_CHALLENGE) from error

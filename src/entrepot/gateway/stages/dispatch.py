@@ -1,0 +1,18 @@
+"""dispatch: call the upstream and answer with what it says. 200… 502 503 504.
+
+A relay goes by callbacks alone (``gateway.relay``); work on records of Odoo takes several calls and runs as a task
+(``gateway.records``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from entrepot.gateway.exchange import Exchange
+
+
+def dispatch(exchange: Exchange) -> bool:
+    """Hand the exchange to its upstream; the answer comes later."""
+    exchange.operation.act(exchange)
+    return True

@@ -1,0 +1,59 @@
+"""match: method override, path → operation and path values. 400, 404, 405; OPTIONS is answered here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from entrepot.errors import BadRequest, MethodNotAllowed, NotFound, NotReady
+from entrepot.gateway.answers import Answer
+from entrepot.gateway.paths import check_path
+
+if TYPE_CHECKING:
+    from entrepot.gateway.exchange import Exchange
+
+OVERRIDES = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+
+
+def match(exchange: Exchange) -> bool | None:
+    """Set ``operation``, ``path``, ``query`` and ``raw_values`` of the exchange."""
+    path, _, exchange.query = exchange.target.partition(b"?")
+    check_path(path)
+    exchange.path = path
+    override = exchange.fields.get(b"x-http-method-override")
+    if override is not None and exchange.method == b"POST":
+        exchange.method = overridden(override)
+    page = exchange.gateway.pages.get(path)
+    if page is not None:
+        answer = page(exchange)
+        if answer is not None:
+            exchange.answer(answer)
+        return True
+    return find_operation(exchange)
+
+
+def find_operation(exchange: Exchange) -> bool | None:
+    """Look the path up in the table in force."""
+    table = exchange.gateway.table
+    if table.revision == 0:
+        raise NotReady("no catalog has been applied yet", retry_after_s=5.0)
+    found = table.router.match(exchange.path)
+    if found is None:
+        raise NotFound("no endpoint has this path")
+    place, exchange.raw_values = found
+    operation = place.operations.get(exchange.method)
+    if operation is None:
+        if exchange.method == b"OPTIONS":
+            exchange.answer(Answer(204, f"allow: {place.allow}\r\n".encode("ascii")))
+            return True
+        method = exchange.method.decode("ascii", "replace")
+        raise MethodNotAllowed(f"{method} is not allowed here", headers=[("allow", place.allow)])
+    exchange.operation = operation
+    return None
+
+
+def overridden(value: bytes) -> bytes:
+    """Return the method named by ``X-HTTP-Method-Override``."""
+    method = value.upper()
+    if method not in OVERRIDES:
+        raise BadRequest("X-HTTP-Method-Override names no method that can stand there")
+    return method

@@ -1,0 +1,30 @@
+"""validate: media type, size, JSON and its schema. 400 413 415 422."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from entrepot.errors import BodyTooLarge
+from entrepot.gateway.bodies import check_media_type, check_schema, parse_json
+
+if TYPE_CHECKING:
+    from entrepot.gateway.exchange import Exchange
+
+
+def validate(exchange: Exchange) -> bool | None:
+    """Check what is declared of the body; one that must be read goes on in ``resume_with_body`` when it is whole."""
+    operation = exchange.operation
+    length = exchange.content_length
+    maximum = operation.endpoint.max_body_bytes
+    if length is not None and length > maximum:
+        raise BodyTooLarge(f"the body has {length} bytes, at most {maximum} are taken")
+    if operation.validator is None:
+        return None
+    if length is not None or exchange.chunked:
+        check_media_type(exchange.fields.get(b"content-type"), operation.kind)
+    if not exchange.body_complete:
+        exchange.read_body(maximum, exchange.resume_with_body)
+        return True
+    exchange.document = parse_json(exchange.body)
+    check_schema(operation.validator, exchange.document)
+    return None

@@ -1,0 +1,139 @@
+"""A catalog made ready: the routing table and the principals of one revision. Immutable; workers swap it whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from entrepot.catalog.definitions import Catalog, Endpoint
+from entrepot.catalog.routing import Router
+from entrepot.catalog.schemas import body_schema, compile_schema
+from entrepot.chassis.limits import Bucket, Limiter, Rate
+from entrepot.connectors.base import CallMapping, Json, ModelMapping, RecordConnector, RelayMapping
+from entrepot.connectors.http import Relay
+from entrepot.connectors.link import Link
+from entrepot.connectors.odoo.domains import template_names
+from entrepot.gateway import records, relay
+from entrepot.gateway.exchange import Exchange
+from entrepot.gateway.operations import Kind, Operation, Place, Principal
+from entrepot.gateway.records import CallWork, ModelWork
+
+_NEGOTIATED = (b"accept", b"accept-encoding", b"accept-language")
+_READS = {b"GET", b"HEAD", b"OPTIONS"}
+_MODEL_METHODS: dict[str, tuple[bytes, bool]] = {
+    "list": (b"GET", False),
+    "create": (b"POST", False),
+    "read": (b"GET", True),
+    "update": (b"PATCH", True),
+    "delete": (b"DELETE", True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a worker serves from: *router* finds places, *principals* are the clients by name."""
+
+    revision: int
+    router: Router[Place]
+    principals: dict[str, Principal]
+
+
+def build(catalog: Catalog, links: dict[str, Link], connectors: dict[str, RecordConnector], limiter: Limiter) -> Table:
+    """Return the table of *catalog*. Raises SettingsError when a secret cannot be read."""
+    places: dict[str, dict[bytes, Operation]] = {}
+    for endpoint in catalog.endpoints.values():
+        for path, method, operation in _Compiler(endpoint, links, connectors, limiter).operations():
+            places.setdefault(path, {})[method] = operation
+    router = Router((path, Place(found, _allow(found))) for path, found in places.items())
+    return Table(catalog.revision, router, _principals(catalog, limiter))
+
+
+def _allow(operations: dict[bytes, Operation]) -> str:
+    names = {method.decode("ascii") for method in operations} | {"OPTIONS"}
+    return ", ".join(sorted(names))
+
+
+def _principals(catalog: Catalog, limiter: Limiter) -> dict[str, Principal]:
+    found = {}
+    for client in catalog.clients.values():
+        partner = catalog.partners[client.partner]
+        values: dict[str, Any] = {f"partner.{key}": value for key, value in partner.values.items()}
+        values["client"] = client.name
+        found[client.name] = Principal(client, partner, _bucket(limiter, "client", client.name, client.rate), values)
+    return found
+
+
+def _bucket(limiter: Limiter, kind: str, name: str, rate: Rate | None) -> Bucket | None:
+    return None if rate is None else limiter.bucket(f"{kind}:{name}", rate, policy=kind)
+
+
+class _Compiler:
+    """Makes the operations of one endpoint."""
+
+    def __init__(
+        self, endpoint: Endpoint, links: dict[str, Link], connectors: dict[str, RecordConnector], limiter: Limiter
+    ) -> None:
+        self._endpoint = endpoint
+        self._link = links[endpoint.upstream]
+        self._connectors = connectors
+        self._bucket = _bucket(limiter, "endpoint", endpoint.name, endpoint.rate)
+        mapping = endpoint.model or endpoint.call
+        self._where_names = tuple(sorted(template_names(mapping.where))) if mapping is not None else ()
+
+    def operations(self) -> Iterator[tuple[str, bytes, Operation]]:
+        """Yield path, method and operation of all that the endpoint does."""
+        for path in self._endpoint.paths:
+            for where, method, operation in self._at(path):
+                yield where, method, operation
+                if method == b"GET":
+                    yield where, b"HEAD", operation
+
+    def _at(self, path: str) -> Iterator[tuple[str, bytes, Operation]]:
+        endpoint = self._endpoint
+        if endpoint.relay is not None:
+            return self._relay(path, endpoint.relay)
+        records = self._connectors[endpoint.upstream]
+        if endpoint.model is not None:
+            return self._model(path, endpoint.model, ModelWork(records, endpoint.model))
+        if endpoint.call is not None:
+            return self._call(path, endpoint.call, CallWork(records, endpoint.call))
+        return iter(())
+
+    def _model(self, path: str, mapping: ModelMapping, work: ModelWork) -> Iterator[tuple[str, bytes, Operation]]:
+        for kind in mapping.operations:
+            method, single = _MODEL_METHODS[kind]
+            where = path.rstrip("/") + "/{id}" if single else path
+            schema = body_schema(mapping, kind) if kind in {"create", "update"} else None
+            act = partial(records.start, getattr(work, kind))
+            yield where, method, self._operation(where, method, kind, act, schema)
+
+    def _call(self, path: str, mapping: CallMapping, work: CallWork) -> Iterator[tuple[str, bytes, Operation]]:
+        method = mapping.http_method.encode("ascii")
+        schema = body_schema(mapping, "call") if any(a.body_field for a in mapping.arguments) else None
+        yield path, method, self._operation(path, method, "call", partial(records.start, work.call), schema)
+
+    def _relay(self, path: str, mapping: RelayMapping) -> Iterator[tuple[str, bytes, Operation]]:
+        act = partial(relay.start, Relay(mapping, self._link, variables(path)))
+        for name in mapping.methods:
+            method = name.encode("ascii")
+            schema = None if method in _READS else mapping.schema
+            yield path, method, self._operation(path, method, "relay", act, schema)
+
+    def _operation(
+        self, path: str, method: bytes, kind: Kind, act: Callable[[Exchange], None], schema: Json
+    ) -> Operation:
+        endpoint = self._endpoint
+        scopes = endpoint.read_scopes if method in _READS else endpoint.write_scopes
+        return Operation(
+            endpoint=endpoint, kind=kind, variables=variables(path), scopes=frozenset(scopes), link=self._link,
+            act=act, bucket=self._bucket, cache=endpoint.cache if method in _READS else None,
+            validator=None if schema is None else compile_schema(schema), where_names=self._where_names,
+            negotiated=_NEGOTIATED if kind == "relay" else (),
+        )  # fmt: skip
+
+
+def variables(path: str) -> tuple[str, ...]:
+    """Return the names of the variables of a path template, in order."""
+    return tuple(part[1:-1].removesuffix("...") for part in path.split("/") if part.startswith("{"))
