@@ -20,7 +20,9 @@ shared = SharedState.open(Path(sys.argv[1]))
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "shared"
+    path = tmp_path / "shared"
+    yield path
+    path.unlink(missing_ok=True)  # 10 MB each, which pytest would keep
 
 
 @pytest.fixture

@@ -43,6 +43,24 @@ CROWD = """
     print(json.dumps(spans))
 """
 
+RUSH = """
+    from entrepot.connectors.places import Places
+    from entrepot.errors import UpstreamBusy
+    shared.register()
+    places = Places(shared, "erp", limit=2, waiting=0, wait_s=5.0)
+    end, most, refused = float(sys.argv[2]), 0, 0
+    while (now := time.monotonic()) < end:
+        try:
+            places.enter(None, now)
+        except UpstreamBusy:
+            refused += 1
+            continue
+        with places._mutex:  # so that no one enters while it counts
+            most = max(most, places.in_use())
+        places.leave()
+    print(most, refused)
+"""
+
 
 class Call:
     def __init__(self):
@@ -67,7 +85,7 @@ def fill(places, now):
 
 
 def test_places_are_never_above_the_limit_and_no_process_starves(spawn, clock):
-    end = clock() + 1.1
+    end = clock() + 0.9
     crowd = [spawn(CROWD, end) for _ in range(4)]
 
     spans = [json.loads(process.communicate()[0]) for process in crowd]
@@ -80,6 +98,16 @@ def test_places_are_never_above_the_limit_and_no_process_starves(spawn, clock):
     assert most == 3
     shares = [len(each) for each in spans]
     assert min(shares) > 0.3 * sum(shares) / len(shares)
+
+
+def test_places_are_never_above_the_limit_in_a_rush(spawn, clock):
+    end = clock() + 0.6
+    rush = [spawn(RUSH, end) for _ in range(5)]
+
+    said = [[int(number) for number in process.communicate()[0].split()] for process in rush]
+
+    assert max(most for most, _ in said) == 2
+    assert sum(refused for _, refused in said) > 0
 
 
 def test_places_of_a_killed_process_come_back(shared, places, spawn, clock):

@@ -148,7 +148,10 @@ class SharedState:
             raise SharedStateError(f"{path}: {exc.strerror or exc}") from exc
 
     def mutex(self, number: int) -> Mutex:
-        """Return one of the mutexes; the same *number* is the same mutex in all processes. 0 is the table's own."""
+        """Return one of the mutexes; the same *number* is the same mutex in all processes. 0 is the table's own.
+
+        Other numbers may share one, so no one may take a second while holding a first.
+        """
         index = number % (_MUTEXES - 1) + 1 if number else 0
         return Mutex(self._address + (_MUTEX_WORD + index * 8) * 8, self._file)
 

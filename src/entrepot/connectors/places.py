@@ -69,7 +69,7 @@ class Places:
         return bool(self._queue)
 
     def in_use(self) -> int:
-        """Return how many places are taken on this host."""
+        """Return how many places are taken on this host; about, while other processes enter and leave."""
         return self._count(0)
 
     def queued(self) -> int:
