@@ -104,19 +104,18 @@ def _model_field(node: Node, spot: Spot) -> Any:
 def _field(node: Node, spot: Spot, table: Table) -> Any:
     public = spot.steps[-1]
     if isinstance(node.value, str):
-        source = leaf(v.source)(node, spot)
-        return source if source is BAD else Field(public, source, type="")
+        node = Node({"from": node}, node.file, node.line)
     before = len(spot.mistakes)
     values = read(table, node, spot)
     if not isinstance(values, Values):
         return BAD
-    for is_wrong, message in _contradictions(values):
+    for is_wrong, message in _contradictions(values, spot):
         if is_wrong:
             spot.wrong(node, message)
     return _built_field(public, values) if len(spot.mistakes) == before else BAD
 
 
-def _contradictions(found: Values) -> list[tuple[bool, str]]:
+def _contradictions(found: Values, spot: Spot) -> list[tuple[bool, str]]:
     source, lines = found["from"] or (), "fields" in found.given
     return [
         (found["read_only"] and found["write_only"], "cannot be read_only and write_only: no one could use it"),
@@ -125,6 +124,10 @@ def _contradictions(found: Values) -> list[tuple[bool, str]]:
         (
             found["required"] and "default" in found.given,
             "cannot be required and have a default: one of them never acts",
+        ),
+        (
+            spot.steps[-1] == "id" and source not in {(), ("id",)},
+            "the public name `id` is Odoo's id alone: another name",
         ),
         (lines and len(source) > 1, "lines come from a one2many of the model itself: no path"),
         (
@@ -269,14 +272,14 @@ ENDPOINT = Table(
         Key("key", leaf(v.key_name), "the field that {id} is a value of", default="id", shown="id", kinds=_RECORDS),
         Key(
             "search",
-            list_of(leaf(v.public_reference), "public fields"),
+            list_of(leaf(v.public_name), "public fields"),
             "fields of ?search=",
             default=(),
             kinds=("model",),
         ),
         Key(
             "sort",
-            list_of(leaf(v.public_reference), "public fields"),
+            list_of(leaf(v.public_name), "public fields"),
             "fields of ?sort=",
             default=("id",),
             shown="[id]",
@@ -301,7 +304,7 @@ ENDPOINT = Table(
         ),
         Key(
             "result",
-            mapping_of(leaf(v.text), "public names and keys of the result", v.public_reference),
+            mapping_of(leaf(v.text), "public names and keys of the result", v.public_name),
             "what of the result is answered",
             shown="the bare result",
             kinds=("call",),

@@ -48,13 +48,15 @@ class ListParameters:
 def list_parameters(mapping: ModelMapping) -> ListParameters:
     """Return what a list of *mapping* may be asked for; its fields must be resolved."""
     readable = [field for field in mapping.fields if not field.write_only]
-    filters = {field.public: operators for field in readable if (operators := operators_of(field))}
+    # Records that are addressed by another key show Odoo's id only where the catalog names it.
+    own = [Field("id", ("id",), "integer", read_only=True)] if mapping.key == "id" else []
+    readable = [*(field for field in own if field.public not in {item.public for item in readable}), *readable]
     return ListParameters(
-        filters={"id": _ORDERED, **filters},
+        filters={field.public: operators for field in readable if (operators := operators_of(field))},
         sort=mapping.sort,
         search=mapping.search,
-        fields=("id", *(field.public for field in readable)),
-        shown=("id", *(field.public for field in readable if field.type != "binary")),
+        fields=tuple(field.public for field in readable),
+        shown=tuple(field.public for field in readable if field.type != "binary"),
         page_default=mapping.page_default,
         page_max=mapping.page_max,
     )

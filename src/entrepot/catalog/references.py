@@ -57,7 +57,7 @@ def _check_clashes(endpoints: Iterable[Parsed[Endpoint]]) -> None:
             continue
         for path, methods in routes(endpoint.value):
             others = taken.setdefault(shape(path), [])
-            other = next((other for other in others if other[0] & methods), None)
+            other = next((other for other in others if other[0] & methods or (methods and other[2] != path)), None)
             if other is not None:
                 _report_clash(endpoint, path, sorted(other[0] & methods), other)
             elif methods:
@@ -70,6 +70,8 @@ def _report_clash(
     _, first, first_path = other
     where = f"`{first.name}` ({first.node.place})" if first is not of else "this endpoint itself"
     message = f"{', '.join(methods)} {path} is taken already: {where} has {first_path}"
+    if not methods:
+        message = f"{path} is the path {first_path} of {where}: give their path values the same names"
     written = next((index for index, own in enumerate(of.value.paths) if path in {own, f"{own}/{{id}}"}), 0)
     if written:
         node = of.node.entries["aliases"].items[written - 1]

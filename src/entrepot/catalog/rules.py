@@ -8,8 +8,10 @@ from entrepot.catalog.definitions import Endpoint
 from entrepot.catalog.keys import did_you_mean
 from entrepot.catalog.objects import Parsed
 from entrepot.catalog.paths import methods, takes_rest, value_names
+from entrepot.catalog.templates import fields_in
 from entrepot.connectors.base import CallMapping, Field, ModelMapping, RelayMapping, Upstream
 
+_WRITES = frozenset({"create", "update"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
@@ -102,16 +104,32 @@ def _set_asks_for_nothing(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
 
 
 def _one_field_writes_a_source(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
-    if not of.are_right("fields"):
+    if not of.are_right("fields", "operations") or not _WRITES & set(mapping.operations):
         return
     writers: dict[str, str] = {}
     for field in mapping.fields:
-        if field.read_only or len(field.source) > 2:
+        if field.read_only or field.source == ("id",):
             continue
         first = writers.setdefault(field.source[0], field.public)
         if first != field.public:
             message = f"`{first}` writes {field.source[0]} too, and only one field can: make one of them read_only"
             _wrong_field(of, field.public, message)
+
+
+def _where_is_out_of_reach(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
+    """Report fields by which a partner could write a record out of its own reach, or into another's."""
+    if not of.are_right("fields", "operations", "where", "set") or not _WRITES & set(mapping.operations):
+        return
+    bound = set(fields_in(mapping.where)) - set(mapping.set)
+    for field in mapping.fields:
+        if field.source[0] in bound and not field.read_only:
+            message = f"`where` looks at {field.source[0]}: make this read_only, or force {field.source[0]} by `set`"
+            _wrong_field(of, field.public, message)
+
+
+def _id_is_never_set(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
+    if "id" in mapping.set:
+        of.wrong("set", "id is Odoo's own and cannot be forced")
 
 
 def _id_is_the_records(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
@@ -156,6 +174,8 @@ _MODEL_RULES: tuple[Callable[[Parsed[Endpoint], ModelMapping], None], ...] = (
     _page_is_in_order,
     _set_asks_for_nothing,
     _one_field_writes_a_source,
+    _where_is_out_of_reach,
+    _id_is_never_set,
     _id_is_the_records,
 )
 _CALL_RULES: tuple[Callable[[Parsed[Endpoint], CallMapping], None], ...] = (

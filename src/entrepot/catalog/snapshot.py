@@ -48,13 +48,14 @@ def read_snapshot(path: Path) -> Catalog:
 
 
 def read_revision(path: Path) -> int | None:
-    """Return the revision that the snapshot at *path* says it holds, or None when there is no usable one."""
+    """Return the revision that the snapshot at *path* holds, or None when there is no whole one."""
     try:
-        head, _ = _read(path)
+        head, payload = _read(path)
     except NotReady:
         return None
     revision = head.get("revision")
-    return revision if isinstance(revision, int) else None
+    is_whole = hashlib.sha256(payload).hexdigest() == head.get("sha256")
+    return revision if is_whole and isinstance(revision, int) else None
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes]:

@@ -42,7 +42,7 @@ _OWN_HEADERS = frozenset(
         "upgrade",
     )
 )
-MAX_SOURCE_STEPS = 4
+MAX_SOURCE_STEPS = 2
 
 
 class ShapeError(ValueError):
@@ -174,10 +174,7 @@ def name(value: Any) -> str:
 
 def public_name(value: Any) -> str:
     """Return *value*, the public name of a field."""
-    found = _matching(value, _PUBLIC, "must be a public name of letters, digits, `_` and `-` that begins with a letter")
-    if found == "id":
-        raise ValueError("`id` is in every record as it is: leave it out")
-    return found
+    return _matching(value, _PUBLIC, "must be a public name of letters, digits, `_` and `-` that begins with a letter")
 
 
 def value_key(value: Any) -> str:
@@ -203,7 +200,7 @@ def source(value: Any) -> tuple[str, ...]:
     if not steps or not all(_ODOO_FIELD.fullmatch(step) for step in steps):
         raise ValueError("must be an Odoo field such as name, or a path such as country_id.code")
     if len(steps) > MAX_SOURCE_STEPS:
-        raise ValueError(f"must be a path of at most {MAX_SOURCE_STEPS} steps")
+        raise ValueError("must be a path of two steps: a relation and a field of its model")
     return steps
 
 
@@ -255,11 +252,6 @@ def scalar(value: Any) -> Json:
     if value is None or isinstance(value, list | dict):
         raise ValueError("must be a text, a number, true or false")
     return value
-
-
-def public_reference(value: Any) -> str:
-    """Return *value*, which names a public field, or ``id``."""
-    return _matching(value, _PUBLIC, "must be the public name of a field")
 
 
 def key_name(value: Any) -> str:

@@ -13,6 +13,9 @@ from entrepot.connectors.base import Json
 from entrepot.declarative.reader import read_tree
 from entrepot.errors import CatalogError
 
+STANDING = "the catalog in force"
+"""What objects that are in no file say for their place."""
+
 Objects = Mapping[tuple[str, str], Json]
 
 
@@ -76,7 +79,7 @@ def beside(tree: Node, standing: Objects) -> Node:
     for (section, name), definition in standing.items():
         known = sections.get(section, Node({}, tree.file))
         if isinstance(known.value, dict) and name not in known.value:
-            node = rooted(definition, "the catalog in force")
+            node = rooted(definition, STANDING)
             sections[section] = Node({**known.value, name: node}, known.file, known.line)
     return Node(sections, tree.file, tree.line)
 

@@ -35,7 +35,7 @@ _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": 
 _PARSER_FAULTS = (YAMLError, ValueError, ArithmeticError, LookupError, AssertionError, TypeError, AttributeError)
 
 
-class _Stop(Exception):  # noqa: N818 - no error: the file's mistakes are told, there is nothing more to read
+class _Stop(Exception):
     """The rest of the file cannot be read."""
 
 
@@ -225,11 +225,16 @@ _HANDLERS = {
 def _scalar(event: Any) -> tuple[Scalar, str]:
     """Return the value of a scalar by the core schema of YAML 1.2, and what is wrong with it, if anything."""
     text: str = event.value
-    if not _is_storable(text):
-        return "", f"the text holds {_UNSTORABLE}"
     is_quoted = event.tag is None and not event.implicit[0]
     if is_quoted or event.tag in {"!", f"{_TAG}str"}:
-        return text, ""
+        return (text, "") if _is_storable(text) else ("", f"the text holds {_UNSTORABLE}")
+    return plain_scalar(text)
+
+
+def plain_scalar(text: str) -> tuple[Scalar, str]:
+    """Return the value that *text* has without quotes, and what is wrong with it, if anything."""
+    if not _is_storable(text):
+        return "", f"the text holds {_UNSTORABLE}"
     if text in _NULLS:
         return None, ""
     if text in _BOOLEANS:
