@@ -245,7 +245,9 @@ def _tidied(text: str, naming: Naming) -> str:
     """Return Odoo's *text* for partners: public names for fields, no names of models, nothing raw."""
     if _RAW.search(text):
         return "the record breaks a rule of the upstream"
-    text = _MODEL.sub("", text.strip().strip("'"))
+    text = _MODEL.sub("", text.strip())
+    if text[:1] == text[-1:] == "'":
+        text = text[1:-1]
     text = _BRACKETED.sub(lambda found: found[0] if found[1] in naming.names else "", text)
     for name, public in naming.names.items():
         if "_" in name:
