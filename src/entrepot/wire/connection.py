@@ -197,7 +197,8 @@ class ServerConnection(Outbound):
             # An upgrade that is going to be ignored; CONNECT ends here as well and is refused by its method.
             pass
         except httptools.HttpParserError as exc:
-            raise Refusal(400, str(exc) or "not HTTP") from exc
+            text = str(exc)
+            raise Refusal(505 if text == "Invalid HTTP version" else 400, text or "not HTTP") from exc
 
     def _begin(self, head: bytes) -> None:
         """Make a request of a whole head and start it."""

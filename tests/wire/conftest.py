@@ -1,0 +1,70 @@
+import contextlib
+import socket
+
+import pytest
+from wire_stand import Desk, Loop, Upstream, read_all
+
+
+@pytest.fixture(params=["uvloop", "asyncio"])
+def loop(request):
+    with contextlib.closing(Loop(request.param)) as running:
+        yield running
+
+
+@pytest.fixture
+def one_loop():
+    with contextlib.closing(Loop()) as running:
+        yield running
+
+
+@pytest.fixture
+def desk():
+    return type("FreshDesk", (Desk,), {"seen": [], "held": []})
+
+
+@pytest.fixture
+def served(loop, desk):
+    """A server that answers as ``Desk`` does: (server, address)."""
+    return loop.serve(desk)
+
+
+@pytest.fixture
+def connect(request):
+    """Open connections that are closed when the test ends."""
+    opened = []
+
+    def open_one(address):
+        sock = socket.create_connection(address, timeout=3)
+        opened.append(sock)
+        return sock
+
+    yield open_one
+    for sock in opened:
+        sock.close()
+
+
+@pytest.fixture
+def converse(served, connect):
+    """Send bytes on a fresh connection and return all that comes back until the server closes."""
+
+    def exchange(*parts):
+        sock = connect(served[1])
+        for part in parts:
+            sock.sendall(part)
+        return read_all(sock)
+
+    return exchange
+
+
+@pytest.fixture
+def upstream():
+    """Make upstreams that follow a script."""
+    made = []
+
+    def make(*scripts):
+        made.append(Upstream(*scripts))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
