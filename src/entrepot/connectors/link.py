@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable, Sequence
+from time import monotonic
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -77,7 +78,7 @@ class Link:
 
     def enter(self, call: Call) -> None:
         """Start *call* now, or when a place is free. Raises UpstreamUnavailable or UpstreamBusy at once."""
-        now = self.clock.now
+        now = monotonic()
         if not self.breaker.allows(now):
             raise UpstreamUnavailable(
                 f"{self.upstream.name} is left alone after repeated failures",
@@ -102,7 +103,7 @@ class Link:
         """Give the place back; *status* is what the upstream answered, 0 when it did not."""
         self.places.leave()
         if status == 0 or status in _UNWELL:
-            self.breaker.failed(self.clock.now)
+            self.breaker.failed(monotonic())
         else:
             self.breaker.succeeded()
 
@@ -130,7 +131,7 @@ class Link:
     def sweep(self, now: float) -> None:
         """Apply the deadlines of connections and waiting calls."""
         self.pool.sweep(now)
-        self.places.poll(now)
+        self.places.poll(monotonic())
 
     @property
     def is_quiet(self) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable
+from math import ceil
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.glogging import Logger
 
 from entrepot.chassis.errors import Error
 from entrepot.chassis.metrics import retire
@@ -20,6 +22,16 @@ log = logging.getLogger(__name__)
 
 HEARTBEAT_TIMEOUT_S = 30
 BACKLOG = 2048
+
+
+class MasterLog(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's own log, in the format and at the place of every other."""
+
+    def setup(self, cfg: Any) -> None:  # noqa: ARG002 - gunicorn's settings do not decide here
+        """Hand everything on to the root logger."""
+        self.error_log.propagate = True
+        self.error_log.setLevel(logging.NOTSET)
+        self.access_log.propagate = False
 
 
 class GatewayApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -41,10 +53,11 @@ class GatewayApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has
             "worker_tmp_dir": "/dev/shm",  # noqa: S108 - gunicorn's heartbeat file must not wait for a disk
             "backlog": BACKLOG,
             "timeout": HEARTBEAT_TIMEOUT_S,
-            "graceful_timeout": gateway.graceful_timeout_s,
+            "graceful_timeout": ceil(gateway.graceful_timeout_s),
             "control_socket_disable": True,
             "proc_name": "entrepot-gateway",
             "child_exit": self._child_exit,
+            "logger_class": MasterLog,
         }
         for name, value in options.items():
             self.cfg.set(name, value)
@@ -75,12 +88,13 @@ class GatewayApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has
 
 def prepare(settings: Settings) -> None:
     """Make what a worker needs and cannot make itself: schema, keys, the snapshot of the last revision."""
-    services = Services.from_settings(settings)
-    services.prepare()
+    with Services.from_settings(settings) as services:
+        services.prepare()
 
 
 def main(load_settings: Callable[[], Settings]) -> int:
     """Run the data plane until it is told to stop; return its exit code."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     application = GatewayApplication(load_settings)
     prepare(application.settings)
     try:

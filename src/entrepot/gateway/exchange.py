@@ -23,7 +23,7 @@ from entrepot.errors import (
 from entrepot.gateway import pipeline
 from entrepot.gateway.answers import Answer, Kept, problem_answer
 from entrepot.gateway.relay import BodyStream
-from entrepot.gateway.stages.cache import stale_answer, store
+from entrepot.gateway.stages.cache import end_kept, stale_answer, store
 from entrepot.identity.tokens import Claims
 from entrepot.wire.server import Request
 
@@ -58,9 +58,9 @@ class Exchange(Request):
     """
 
     __slots__ = (
-        "_finished", "_kept", "cache_key", "claims", "document", "gateway", "generation", "limit_fields", "operation",
-        "operation_id", "path", "principal", "query", "raw_values", "relay_call", "source", "started", "status",
-        "task",
+        "_finished", "_kept", "cache_key", "claims", "dispatched", "document", "gateway", "generation", "limit_fields",
+        "operation", "operation_id", "path", "principal", "query", "raw_values", "relay_call", "source", "started",
+        "status", "task",
     )  # fmt: skip
 
     def __init__(self, gateway: Gateway) -> None:
@@ -79,6 +79,7 @@ class Exchange(Request):
         self.relay_call: RelayCall | None = None
         self.task: Task[None] | None = None
         self.status = 0
+        self.dispatched = False
         self._finished = False
         self._kept: Kept | None = None
 
@@ -146,10 +147,13 @@ class Exchange(Request):
 
     def complete(self, answer: Answer) -> None:
         """Send the answer of an endpoint, and keep it when the endpoint has a cache."""
+        end_kept(self)
         self.answer(store(self, answer))
 
     def fail(self, error: Error) -> None:
         """Answer with the problem of *error*, or with a kept answer when the upstream is at fault and one is there."""
+        if self.dispatched:
+            end_kept(self)
         stale = stale_answer(self, error)
         if stale is None:
             if error.status >= 500:
@@ -166,6 +170,8 @@ class Exchange(Request):
 
     def on_reply(self, status: int, fields: bytes, body: bytes, complete: bool, length: int | None) -> None:
         """Pass the upstream's answer on, whole or as a stream."""
+        if self.operation.ends:
+            end_kept(self)
         if self._finished:
             return
         if self.cache_key:

@@ -27,7 +27,7 @@ from entrepot.gateway.exchange import Exchange
 from entrepot.gateway.pages import PAGES, may_see
 from entrepot.identity.keys import Keyring
 from entrepot.identity.revocation import Revocations
-from entrepot.identity.tokens import Verifier
+from entrepot.identity.tokens import Verifier, addressee
 from entrepot.settings import Settings
 from entrepot.wire.clock import Clock
 from entrepot.wire.server import ServerConnection
@@ -63,9 +63,9 @@ class Gateway:
         self.keyring = Keyring.open(directory / "keys")
         self.revocations = Revocations(directory / "revocations", shared.counter("revocations"))
         self.revocations.load()
-        audience = self.public_url or "entrepot"
+        issuer = addressee(self.public_url)
         self.verifier = Verifier(
-            self.keyring, self.revocations, issuer=audience, audience=audience, leeway_s=settings.tokens.leeway_s
+            self.keyring, self.revocations, issuer=issuer, audience=issuer, leeway_s=settings.tokens.leeway_s
         )
         self.metrics_directory = directory / "metrics"
         self.meter = Meter(self.metrics_directory, process)

@@ -27,7 +27,8 @@ class Operation:
     *act* calls the upstream. *variables* names the values of the path template, in order.
 
     *validator* checks the JSON body; None means that the body is not looked at. *where_names* are the template
-    values that decide whose records are seen. *negotiated* names the request fields that an upstream chooses the
+    values that decide whose records are seen. *ends* names the endpoints whose kept answers a write here
+    may make wrong. *negotiated* names the request fields that an upstream chooses the
     answer by. *durations* is the histogram of each status, filled as statuses occur.
     """
 
@@ -41,6 +42,7 @@ class Operation:
     cache: CachePolicy | None = None
     validator: jsonschema_rs.Draft202012Validator | None = None
     where_names: tuple[str, ...] = ()
+    ends: tuple[str, ...] = ()
     negotiated: tuple[bytes, ...] = ()
     durations: dict[tuple[bytes, int], Histogram] = field(default_factory=dict)
 

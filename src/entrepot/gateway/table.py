@@ -43,11 +43,27 @@ class Table:
 def build(catalog: Catalog, links: dict[str, Link], connectors: dict[str, RecordConnector], limiter: Limiter) -> Table:
     """Return the table of *catalog*. Raises SettingsError when a secret cannot be read."""
     places: dict[str, dict[bytes, Operation]] = {}
+    kept = _kept_by_subject(catalog)
     for endpoint in catalog.endpoints.values():
-        for path, method, operation in _Compiler(endpoint, links, connectors, limiter).operations():
+        ends = tuple(kept.get(_subject(endpoint), ()))
+        for path, method, operation in _Compiler(endpoint, links, connectors, limiter, ends).operations():
             places.setdefault(path, {})[method] = operation
     router = Router((path, Place(found, _allow(found))) for path, found in places.items())
     return Table(catalog.revision, router, _principals(catalog, limiter))
+
+
+def _subject(endpoint: Endpoint) -> tuple[str, str]:
+    """Return what an endpoint is about: a model of an upstream, whoever names it, or a relay of its own."""
+    mapping = endpoint.model or endpoint.call
+    return endpoint.upstream, f"relay {endpoint.name}" if mapping is None else mapping.model
+
+
+def _kept_by_subject(catalog: Catalog) -> dict[tuple[str, str], list[str]]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for endpoint in catalog.endpoints.values():
+        if endpoint.cache is not None:
+            found.setdefault(_subject(endpoint), []).append(endpoint.name)
+    return found
 
 
 def _allow(operations: dict[bytes, Operation]) -> str:
@@ -73,13 +89,19 @@ class _Compiler:
     """Makes the operations of one endpoint."""
 
     def __init__(
-        self, endpoint: Endpoint, links: dict[str, Link], connectors: dict[str, RecordConnector], limiter: Limiter
+        self,
+        endpoint: Endpoint,
+        links: dict[str, Link],
+        connectors: dict[str, RecordConnector],
+        limiter: Limiter,
+        ends: tuple[str, ...],
     ) -> None:
         self._endpoint = endpoint
         self._link = links[endpoint.upstream]
         self._connectors = connectors
         self._bucket = _bucket(limiter, "endpoint", endpoint.name, endpoint.rate)
         mapping = endpoint.model or endpoint.call
+        self._ends = ends
         self._where_names = tuple(sorted(template_names(mapping.where))) if mapping is not None else ()
 
     def operations(self) -> Iterator[tuple[str, bytes, Operation]]:
@@ -130,7 +152,7 @@ class _Compiler:
             endpoint=endpoint, kind=kind, variables=variables(path), scopes=frozenset(scopes), link=self._link,
             act=act, bucket=self._bucket, cache=endpoint.cache if method in _READS else None,
             validator=None if schema is None else compile_schema(schema), where_names=self._where_names,
-            negotiated=_NEGOTIATED if kind == "relay" else (),
+            ends=() if method in _READS else self._ends, negotiated=_NEGOTIATED if kind == "relay" else (),
         )  # fmt: skip
 
 

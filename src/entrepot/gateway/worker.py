@@ -18,6 +18,7 @@ import uvloop
 from gunicorn.workers.base import Worker
 
 from entrepot.chassis.log import setup_logging
+from entrepot.chassis.operation import current_operation_id
 from entrepot.chassis.shared import SharedState
 from entrepot.gateway.gateway import SWEEP_S, Gateway
 from entrepot.settings import Settings
@@ -56,6 +57,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
     def load_wsgi(self) -> None:
         """Build the gateway in this process: nothing of it is inherited over the fork but the settings."""
         settings: Settings = self.app.wsgi()
+        current_operation_id.set(None)
         setup_logging(settings.log.level, settings.log.target)
         self.shared = SharedState.open(settings.store.directory / "shared")
         self.shared.register()

@@ -246,3 +246,8 @@ def _check_signature(key: Ed25519PublicKey, parts: Jws) -> None:
         key.verify(parts.signature, parts.signed)
     except InvalidSignature as exc:
         raise InvalidToken("the signature of the token is wrong") from exc
+
+
+def addressee(public_url: str) -> str:
+    """Return issuer and audience of a gateway's tokens: what partners see, ``entrepot`` when that is not set."""
+    return public_url.rstrip("/") or "entrepot"

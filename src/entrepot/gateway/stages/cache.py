@@ -22,7 +22,7 @@ _PRIVATE = b"cache-control: private, no-cache\r\nvary: Authorization\r\n"
 
 
 def cache(exchange: Exchange) -> bool | None:
-    """Answer from the cache when it holds a fresh answer; a write remembers that it ends what is kept."""
+    """Answer from the cache when it holds a fresh answer."""
     operation = exchange.operation
     if operation.cache is None or exchange.method not in {b"GET", b"HEAD"}:
         return None
@@ -46,14 +46,16 @@ def key(exchange: Exchange) -> bytes:
     return b"\0".join([*(part.encode() for part in parts), *negotiated, exchange.path, exchange.query])
 
 
+def end_kept(exchange: Exchange) -> None:
+    """End what is kept of the records that a write may have changed, whatever came of it."""
+    for endpoint in exchange.operation.ends:
+        exchange.gateway.answers.end(endpoint)
+
+
 def store(exchange: Exchange, answer: Answer) -> Answer:
-    """Return *answer* with its validators; keep it when the endpoint has a cache, end what is kept after a write."""
+    """Return *answer* with its validators; keep it when the endpoint has a cache."""
     operation = exchange.operation
-    if exchange.method not in {b"GET", b"HEAD"}:
-        if answer.status < 500:
-            exchange.gateway.answers.end(operation.endpoint.name)
-        return answer
-    if answer.status != 200:
+    if exchange.method not in {b"GET", b"HEAD"} or answer.status != 200:
         return answer
     if answer.data is not None:
         answer.etag = strong_etag(answer.data + answer.meta).encode("ascii")

@@ -14,5 +14,6 @@ if TYPE_CHECKING:
 
 def dispatch(exchange: Exchange) -> bool:
     """Hand the exchange to its upstream; the answer comes later."""
+    exchange.dispatched = True
     exchange.operation.act(exchange)
     return True
