@@ -6,6 +6,7 @@ import asyncio
 import logging
 from ipaddress import ip_address
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from entrepot.catalog.definitions import Catalog
@@ -25,6 +26,7 @@ from entrepot.gateway.accesslog import AccessLog
 from entrepot.gateway.cache import AnswerCache
 from entrepot.gateway.exchange import Exchange
 from entrepot.gateway.pages import PAGES, may_see
+from entrepot.gateway.probes import Prober
 from entrepot.identity.keys import Keyring
 from entrepot.identity.revocation import Revocations
 from entrepot.identity.tokens import Verifier, addressee
@@ -70,6 +72,22 @@ class Gateway:
         self.metrics_directory = directory / "metrics"
         self.meter = Meter(self.metrics_directory, process)
         self._durations = http_durations(self.meter)
+        self._up = self.meter.gauge(
+            "entrepot_upstream_up", "Whether the upstream answered its last probe.", ("upstream",), merge="max"
+        )
+        self._calls = self.meter.gauge(
+            "entrepot_upstream_calls",
+            "Calls in flight at the upstream, over all processes.",
+            ("upstream",),
+            merge="max",
+        )
+        self._waiting = self.meter.gauge(
+            "entrepot_upstream_waiting", "Calls that wait for a place, over all processes.", ("upstream",), merge="max"
+        )
+        self._open = self.meter.gauge(
+            "entrepot_breaker_open", "Whether the upstream is left alone after failures.", ("upstream",), merge="max"
+        )
+        self._revision = self.meter.gauge("entrepot_catalog_revision", "The revision in force.", merge="min")
         self.access = AccessLog(LineWriter(2), self.clock) if settings.gateway.access_log else None
         self.answers = AnswerCache(
             directory / "cache", shared, memory_bytes=settings.gateway.cache_memory_bytes,
@@ -81,6 +99,7 @@ class Gateway:
         self._closing: list[Link] = []
         self._revision_counter = shared.counter("revision")
         self._seen_revision = -1
+        self._prober = Prober(shared, loop)
         self._polling = False
 
     def make_exchange(self, _connection: ServerConnection) -> Exchange:
@@ -140,6 +159,7 @@ class Gateway:
         for link in self.links.values():
             link.sweep(now)
         self._closing = [link for link in self._closing if not self._closed(link, now)]
+        self._prober.sweep(self.links, self.connectors, now)
         self.refresh()
         if self.access is not None:
             self.access.flush()
@@ -153,6 +173,13 @@ class Gateway:
 
     def flush_metrics(self) -> None:
         """Write the counts of this worker where every worker's scrape finds them."""
+        now = monotonic()
+        for name, link in self.links.items():
+            self._calls.labels(name).set(link.places.in_use())
+            self._waiting.labels(name).set(link.places.queued())
+            self._up.labels(name).set(self._prober.is_up(name))
+            self._open.labels(name).set(link.breaker.state(now) != "closed")
+        self._revision.labels().set(self.table.revision)
         self.meter.flush()
 
     def wait_for_places(self) -> None:
