@@ -1,15 +1,10 @@
 """The program as a user runs it: a process, its output and its exit code."""
 
-import os
 import subprocess
 import sys
 
 import pytest
-
-
-def environment(**more):
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ENTREPOT_", "CONFIG_SOURCE"))}
-    return {**kept, **more}
+from demo_support import environment
 
 
 @pytest.fixture

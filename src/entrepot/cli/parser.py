@@ -108,6 +108,7 @@ def _add_catalog(commands: Any) -> None:
     _files(check, nargs="*")
     diff = _leaf(commands, "diff", "catalogs:diff", "compare catalog files with what is in force")
     _files(diff)
+    diff.add_argument("--prune", action="store_true", help="as `apply --prune` would change it")
     _json(diff)
     apply = _leaf(commands, "apply", "catalogs:apply", "bring catalog files in: one more revision")
     _files(apply)
