@@ -51,33 +51,52 @@ def _check_upstream(of: Parsed[Endpoint], upstreams: Mapping[str, Parsed[Upstrea
 
 
 def _check_clashes(endpoints: Iterable[Parsed[Endpoint]]) -> None:
-    taken: dict[str, list[tuple[frozenset[str], Parsed[Endpoint], str]]] = {}
+    taken: dict[str, list[_Route]] = {}
     for endpoint in endpoints:
         if not endpoint.are_right("path", "aliases", "operations", "method", "methods"):
             continue
+        reported = set()
         for path, methods in routes(endpoint.value):
             others = taken.setdefault(shape(path), [])
-            other = next((other for other in others if other[0] & methods or (methods and other[2] != path)), None)
-            if other is not None:
-                _report_clash(endpoint, path, sorted(other[0] & methods), other)
-            elif methods:
-                others.append((methods, endpoint, path))
+            other = next((other for other in others if other.clashes_with(path, methods)), None)
+            if other is None:
+                others.append(_Route(endpoint, path, methods))
+            elif (index := _index(endpoint.value, path)) not in reported:
+                reported.add(index)
+                _report_clash(_Route(endpoint, path, methods), index, other)
 
 
-def _report_clash(
-    of: Parsed[Endpoint], path: str, methods: Sequence[str], other: tuple[frozenset[str], Parsed[Endpoint], str]
-) -> None:
-    _, first, first_path = other
-    where = f"`{first.name}` ({first.node.place})" if first is not of else "this endpoint itself"
-    message = f"{', '.join(methods)} {path} is taken already: {where} has {first_path}"
-    if not methods:
-        message = f"{path} is the path {first_path} of {where}: give their path values the same names"
-    written = next((index for index, own in enumerate(of.value.paths) if path in {own, f"{own}/{{id}}"}), 0)
-    if written:
-        node = of.node.entries["aliases"].items[written - 1]
-        of.spot.at("aliases").at(written - 1).wrong(node, message)
-    else:
+@dataclass(frozen=True, slots=True)
+class _Route:
+    """A path of an endpoint, and the methods there."""
+
+    endpoint: Parsed[Endpoint]
+    path: str
+    methods: frozenset[str]
+
+    def clashes_with(self, path: str, methods: frozenset[str]) -> bool:
+        """Return whether a route of the same shape cannot stand beside this one."""
+        return bool(methods and self.methods and (methods & self.methods or path != self.path))
+
+
+def _index(endpoint: Endpoint, path: str) -> int:
+    """Return which of its written paths *path* comes from; the later of two that are the same."""
+    return max(index for index, own in enumerate(endpoint.paths) if path in {own, f"{own}/{{id}}"})
+
+
+def _report_clash(route: _Route, index: int, other: _Route) -> None:
+    of = route.endpoint
+    where = (
+        f"`{other.endpoint.name}` ({other.endpoint.node.place})" if other.endpoint is not of else "this endpoint itself"
+    )
+    methods = route.methods & other.methods
+    message = f"{route.path} is the path {other.path} of {where}: give their path values the same names"
+    if methods:
+        message = f"{', '.join(sorted(methods))} {route.path} is taken already: {where} has {other.path}"
+    if index == 0:
         of.wrong("path", message)
+    else:
+        of.spot.at("aliases").at(index - 1).wrong(of.node.at(["aliases"]).items[index - 1], message)
 
 
 def _check_templates(of: Parsed[Endpoint], objects: Objects) -> None:

@@ -60,33 +60,26 @@ def _paths_fit(of: Parsed[Endpoint]) -> None:
         of.wrong("path", "only a relay takes the rest of a path")
 
 
-def _key_is_a_field(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
-    if mapping.key == "id" or not of.are_right("key", "fields"):
+def _names_are_fields(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
+    fields = of.node.at(["fields"])
+    if not isinstance(fields.value, dict) or "fields" not in of.values.given:
         return
-    field = _public(mapping).get(mapping.key)
-    if field is None:
-        of.wrong("key", f"`{mapping.key}` is no public field{did_you_mean(mapping.key, [*_public(mapping), 'id'])}")
-    elif field.write_only or field.fields:
-        of.wrong(
-            "key", f"`{mapping.key}` cannot be the key: it is {'write_only' if field.write_only else 'a list of lines'}"
-        )
-
-
-def _search_and_sort_are_fields(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
-    public = _public(mapping)
-    for key, names, more in (("search", mapping.search, []), ("sort", mapping.sort, ["id"])):
-        if not of.are_right("fields", key):
+    for key, names in (("key", [mapping.key]), ("search", mapping.search), ("sort", mapping.sort)):
+        if key not in of.values.given or not of.are_right(key):
             continue
         for name in names:
-            if name in more:
-                continue
-            if name not in public:
-                of.wrong(key, f"`{name}` is no public field{did_you_mean(name, [*public, *more])}")
-            elif public[name].write_only or public[name].fields:
-                of.wrong(
-                    key,
-                    f"`{name}` cannot be used: it is {'write_only' if public[name].write_only else 'a list of lines'}",
-                )
+            may_be_id = name == "id" and key != "search"
+            if name not in fields.value and not may_be_id:
+                of.wrong(key, f"`{name}` is no public field{did_you_mean(name, fields.value)}")
+            elif name in of.values["fields"]:
+                _may_be_used(of, key, of.values["fields"][name])
+
+
+def _may_be_used(of: Parsed[Endpoint], key: str, field: Field) -> None:
+    if field.write_only:
+        of.wrong(key, f"`{field.public}` cannot be used: it is write_only, and this would show it")
+    elif field.fields:
+        of.wrong(key, f"`{field.public}` cannot be used: it is a list of lines")
 
 
 def _page_is_in_order(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
@@ -95,8 +88,6 @@ def _page_is_in_order(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
 
 
 def _set_asks_for_nothing(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
-    if not of.are_right("fields"):
-        return
     for field in mapping.fields:
         if field.required and field.source[0] in mapping.set:
             message = f"`set` forces {field.source[0]}, so the body cannot be required to have it: make it read_only"
@@ -104,7 +95,7 @@ def _set_asks_for_nothing(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
 
 
 def _one_field_writes_a_source(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
-    if not of.are_right("fields", "operations") or not _WRITES & set(mapping.operations):
+    if not of.are_right("operations") or not _WRITES & set(mapping.operations):
         return
     writers: dict[str, str] = {}
     for field in mapping.fields:
@@ -118,7 +109,7 @@ def _one_field_writes_a_source(of: Parsed[Endpoint], mapping: ModelMapping) -> N
 
 def _where_is_out_of_reach(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
     """Report fields by which a partner could write a record out of its own reach, or into another's."""
-    if not of.are_right("fields", "operations", "where", "set") or not _WRITES & set(mapping.operations):
+    if not of.are_right("operations", "where", "set") or not _WRITES & set(mapping.operations):
         return
     bound = set(fields_in(mapping.where)) - set(mapping.set)
     for field in mapping.fields:
@@ -140,10 +131,6 @@ def _id_is_the_records(of: Parsed[Endpoint], mapping: ModelMapping) -> None:
 def _wrong_field(of: Parsed[Endpoint], public: str, message: str) -> None:
     fields = of.node.entries["fields"]
     of.spot.at("fields").at(public).wrong(fields.at([public]), message)
-
-
-def _public(mapping: ModelMapping) -> dict[str, Field]:
-    return {field.public: field for field in mapping.fields}
 
 
 def _record_keys_need_an_id(of: Parsed[Endpoint], _mapping: CallMapping) -> None:
@@ -169,8 +156,7 @@ def _body_has_a_method(of: Parsed[Endpoint], mapping: RelayMapping) -> None:
 
 
 _MODEL_RULES: tuple[Callable[[Parsed[Endpoint], ModelMapping], None], ...] = (
-    _key_is_a_field,
-    _search_and_sort_are_fields,
+    _names_are_fields,
     _page_is_in_order,
     _set_asks_for_nothing,
     _one_field_writes_a_source,

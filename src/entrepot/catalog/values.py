@@ -91,7 +91,7 @@ def duration(least_s: float, most_s: float) -> Callable[[Any], float]:
         if found is None:
             raise ValueError("must be a duration such as 500ms, 30s, 5m, 24h or 7d")
         if not least_s <= found <= most_s:
-            raise ValueError(f"must be from {least_s:g}s to {most_s:g}s")
+            raise ValueError(f"must be from {written_s(least_s)} to {written_s(most_s)}")
         return found
 
     return convert
@@ -290,6 +290,8 @@ def _matching(value: Any, pattern: re.Pattern[str], right: str) -> str:
 
 def written_s(seconds: float) -> str:
     """Return *seconds* as the catalog writes a duration, in the largest unit that divides it."""
+    if not seconds:
+        return "0s"
     for unit, factor in _UNITS:
         if seconds >= factor and not seconds % factor:
             return f"{seconds / factor:.0f}{unit}"

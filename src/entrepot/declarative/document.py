@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from entrepot.errors import CatalogError
 STANDING = "the catalog in force"
 """What objects that are in no file say for their place."""
 
+_PLACE = re.compile(r"(?P<file>.*?)(:(?P<line>[0-9]+))?(: .*)?", re.DOTALL)
+
 Objects = Mapping[tuple[str, str], Json]
 
 
@@ -29,12 +32,27 @@ def check_files(paths: Sequence[Path], standing: Objects | None = None) -> Draft
     trees = [tree for path in paths if (tree := _tree(path, mistakes)) is not None]
     is_whole = len(trees) == len(paths)
     merged = merge(trees, mistakes)
-    draft = check(beside(merged, standing or {}), mistakes, is_whole=is_whole)
+    # What the reader has complained of it replaced by something harmless: that is not to be complained of again.
+    told = {mistake.path for mistake in mistakes}
+    found: list[Mistake] = []
+    draft = check(beside(merged, standing or {}), found, is_whole=is_whole)
+    mistakes += (mistake for mistake in found if mistake.path not in told)
     if not paths:
         mistakes.append(Mistake("no file is given"))
     if mistakes:
-        raise CatalogError(_summary(mistakes), errors=mistakes)
+        raise CatalogError(_summary(mistakes), errors=_in_order(mistakes, paths))
     return draft
+
+
+def _in_order(mistakes: Sequence[Mistake], paths: Sequence[Path]) -> list[Mistake]:
+    """Return *mistakes* as one reads: file by file, line by line."""
+    files = {str(path): index for index, path in enumerate(paths)}
+
+    def position(mistake: Mistake) -> tuple[int, int]:
+        place = _PLACE.fullmatch(mistake.path or "")
+        return (files.get(place["file"], len(files)), int(place["line"] or 0)) if place else (len(files), 0)
+
+    return sorted(mistakes, key=position)
 
 
 def _tree(path: Path, mistakes: list[Mistake]) -> Node | None:

@@ -1,0 +1,84 @@
+"""The whole example of the catalog's format, and what an Odoo says of its models."""
+
+WHOLE = """\
+upstreams:
+  erp:
+    kind: odoo
+    url: http://127.0.0.1:8069
+    database: prod
+    login: gateway
+    secret: file:/etc/entrepot/secrets/erp
+  carrier:
+    kind: http
+    url: https://api.carrier.example
+    auth: {bearer: "file:/etc/entrepot/secrets/carrier"}
+endpoints:
+  orders:
+    path: /v1/orders
+    aliases: [/v1/sales]
+    upstream: erp
+    model: sale.order
+    key: reference
+    where: [[partner_id, "=", "{partner.contact}"]]
+    set: {partner_id: "{partner.contact}"}
+    fields:
+      reference: {from: client_order_ref, required: true, max_length: 64}
+      number: {from: name, read_only: true}
+      state: {from: state, read_only: true}
+      total: {from: amount_total, read_only: true}
+      lines:
+        from: order_line
+        fields: {product: product_id.default_code, quantity: product_uom_qty, price: {from: price_unit, default: 0}}
+    operations: [list, read, create]
+    write: auto
+    cache: {fresh: 30s, stale_if_error: 24h}
+    scopes: {read: orders.read, write: orders.write}
+  confirm-order:
+    path: /v1/orders/{id}/confirm
+    method: POST
+    upstream: erp
+    call: sale.order.action_confirm
+    key: client_order_ref
+    where: [[partner_id, "=", "{partner.contact}"]]
+    guard: [[state, in, [sale, done]]]
+    write: auto
+    scopes: {write: orders.write}
+  rates:
+    path: /v1/rates/{rest...}
+    methods: [GET]
+    upstream: carrier
+    relay: /api/rates/{rest}
+    scopes: {read: rates.read}
+partners:
+  azure:
+    name: Azure Interior
+    values: {contact: 14}
+    clients:
+      shop: {scopes: [orders.read, orders.write, rates.read], rate: {per_second: 20, burst: 50}, networks: [10.0.0.0/8]}
+"""
+CORE = "".join(line for line in WHOLE.splitlines(True) if "write: auto" not in line and "guard:" not in line)
+
+TYPES = {
+    "sale.order": {
+        "name": {"type": "char", "required": True, "readonly": True},
+        "client_order_ref": {"type": "char"},
+        "partner_id": {"type": "many2one", "relation": "res.partner", "required": True},
+        "company_id": {"type": "many2one", "relation": "res.company", "required": True},
+        "state": {
+            "type": "selection",
+            "selection": [["draft", "Quotation"], ["sale", "Sales Order"]],
+            "readonly": True,
+        },
+        "amount_total": {"type": "monetary", "readonly": True},
+        "order_line": {"type": "one2many", "relation": "sale.order.line"},
+        "tag_ids": {"type": "many2many", "relation": "crm.tag"},
+    },
+    "sale.order.line": {
+        "order_id": {"type": "many2one", "relation": "sale.order", "required": True},
+        "product_id": {"type": "many2one", "relation": "product.product"},
+        "product_uom_qty": {"type": "float", "required": True},
+        "price_unit": {"type": "float", "required": True},
+        "customer_lead": {"type": "float", "required": True},
+    },
+    "product.product": {"default_code": {"type": "char"}, "categ_id": {"type": "many2one", "relation": "p.c"}},
+}

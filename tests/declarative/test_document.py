@@ -1,0 +1,109 @@
+import pytest
+from catalog_example import CORE, WHOLE
+
+from entrepot.declarative.document import check_files
+from entrepot.errors import CatalogError
+
+
+def test_the_whole_example_is_right_without_the_keys_of_the_ledger(mistakes):
+    assert mistakes(CORE) == {}
+
+
+def test_keys_of_the_ledger_are_refused_by_name(mistakes):
+    assert mistakes(WHOLE) == {
+        "30: endpoints.orders.write": "this version writes `direct` only: it does not act on `auto` yet",
+        "40: endpoints.confirm-order.guard": "this version does not act on `guard` yet: leave it out",
+        "41: endpoints.confirm-order.write": "this version writes `direct` only: it does not act on `auto` yet",
+    }
+
+
+def test_several_files_are_one_catalog(files):
+    upstreams, rest = CORE.split("endpoints:\n")
+
+    draft = check_files([files(upstreams, "a.yaml"), files("endpoints:\n" + rest, "b.yaml")])
+
+    assert set(draft.catalog.endpoints) == {"orders", "confirm-order", "rates"}
+    assert draft.place("endpoints", "orders").endswith("b.yaml:2")
+
+
+def test_a_name_that_stands_in_two_files_names_both_places(mistakes, tmp_path):
+    found = mistakes(CORE, "partners:\n  azure: {name: Azure again}\n")
+
+    assert found == {"catalog1.yaml:2: partners.azure": f"azure stands twice; first at {tmp_path}/catalog.yaml:47"}
+
+
+def test_a_name_that_stands_twice_in_a_file_names_both_places(mistakes, tmp_path):
+    found = mistakes("partners:\n  azure: {name: A}\n  azure: {name: B}\n")
+
+    assert found == {"3: partners.azure": f"azure stands twice; first at {tmp_path}/catalog.yaml:2"}
+
+
+def test_a_client_name_is_unique_in_the_catalog(mistakes, tmp_path):
+    found = mistakes(
+        "partners:\n  a: {name: A, clients: {shop: {scopes: [x]}}}\n"
+        "  b:\n    name: B\n    clients:\n      shop: {scopes: [x]}\n"
+    )
+
+    message = f"a client's name is unique in the catalog: a has it too, at {tmp_path}/catalog.yaml:2"
+    assert found == {"6: partners.b.clients.shop": message}
+
+
+def test_a_file_that_cannot_be_read_says_nothing_of_references_to_it(files, tmp_path):
+    _, rest = CORE.split("endpoints:\n")
+
+    with pytest.raises(CatalogError) as caught:
+        check_files([files("endpoints:\n" + rest), tmp_path / "missing.yaml"])
+
+    assert [mistake.path for mistake in caught.value.errors] == [f"{tmp_path}/missing.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("content", "place", "message"),
+    [
+        (b"partners: {a: {name: \xff}}", "1", "not UTF-8"),
+        ("partners:\n\ta: 1", "2: partners", "a tab stands here"),
+        ("", "1", "empty"),
+        ("# only this\n", "1", "empty"),
+        ("---\npartners: {}\n---\npartners: {}\n", "3", "second document"),
+        ("- a\n- b\n", "1", "this is a list"),
+        ("just text", "1", "this is a text"),
+        ("partners: {a: {name: 'x\n", "1: partners.a.name", "not YAML"),
+        ("partners: " + "[" * 200, "1: partners", "nested more than 64 deep"),
+        ("partners: &p {a: *p}", "1: partners.a", "stands for nothing"),
+        ("partners: {a: {name: !!python/object:os.system x}}", "1: partners.a.name", "means nothing here"),
+        ("partners: {a: {name: '\\0'}}".replace("'", '"'), "1: partners.a.name", "a NUL or half a surrogate pair"),
+        ("partners: {a: {name: A, values: {x: .nan}}}", "1: partners.a.values.x", "no number in JSON"),
+        ("partners: {a: {name: A, values: {x: 99999999999999999999}}}", "1: partners.a.values.x", "beyond 64 bits"),
+        ("%YAML 1.1\n---\npartners: {}\n", "2", "YAML 1.1"),
+        ("<<: {a: 1}", "1: <<", "merge keys"),
+        ("plans: {gold: {}}", "1: plans", "does not act on `plans` yet"),
+        ("partner: {}", "1: partner", "did you mean `partners`?"),
+    ],
+)
+def test_what_is_no_catalog_says_what_and_where(mistakes, content, place, message):
+    found = mistakes(content)
+
+    assert list(found) == [place]
+    assert message in found[place]
+
+
+def test_aliases_cannot_make_a_small_file_huge(mistakes):
+    laughs = "a: &a [x,x,x,x,x,x,x,x,x]\n" + "".join(
+        f"{chr(98 + step)}: &{chr(98 + step)} [{','.join(['*' + chr(97 + step)] * 9)}]\n" for step in range(9)
+    )
+
+    assert "aliases repeat more than 100000 values in this file" in mistakes(laughs).values()
+
+
+def test_an_anchor_may_be_used_again(draft):
+    found = draft("partners:\n  a: {name: A, values: &v {contact: 1}}\n  b: {name: B, values: *v}\n")
+
+    assert found.catalog.partners["b"].values == {"contact": 1}
+    assert found.place("partners", "b", "values").endswith(":3")
+
+
+def test_a_file_that_is_too_large_is_not_read(files):
+    with pytest.raises(CatalogError, match="1 mistake") as caught:
+        check_files([files(b"#" * (16 * 2**20 + 1))])
+
+    assert "16 MiB" in caught.value.errors[0].message
