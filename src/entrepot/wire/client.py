@@ -22,9 +22,10 @@ __all__ = ["AnswerFields", "ClientConnection", "Failure", "Fault", "Receiver"]
 
 MAX_HEAD_BYTES = 65_536
 _JOIN_BELOW = 65_536
+_TOO_LONG = f"more than {MAX_HEAD_BYTES} bytes that are no content"
 
 
-class _Ambiguous(Exception):  # noqa: N818 - a verdict within the parser's callback, never seen outside
+class _Ambiguous(Exception):
     pass
 
 
@@ -32,6 +33,7 @@ class ClientConnection(asyncio.Protocol):
     """One connection to an upstream, made and owned by a ``Pool``."""
 
     __slots__ = (
+        "_barren",
         "_body_sent",
         "_complete",
         "_fields",
@@ -86,7 +88,7 @@ class ClientConnection(asyncio.Protocol):
         self._head = b""
         self._head_at = 0
         self.begun = 0
-        self._received = 0
+        self._received = self._barren = 0
         self._length: int | None = None
         self._complete = self._told = self._interim = self._keep = self._until_close = False
         self._body_sent = call.streaming is None
@@ -194,14 +196,14 @@ class ClientConnection(asyncio.Protocol):
             self.begun = 2
         if not self._status:
             if len(self._head) - self._head_at > MAX_HEAD_BYTES:
-                self._fail(Fault.GARBAGE, f"a head of more than {MAX_HEAD_BYTES} bytes")
+                self._fail(Fault.GARBAGE, _TOO_LONG)
             return
         pieces = self.pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
-        self._hand_on(receiver, body)
+        self._hand_on(receiver, body, len(data))
 
-    def _hand_on(self, receiver: Receiver, body: bytes) -> None:
+    def _hand_on(self, receiver: Receiver, body: bytes, size: int) -> None:
         call = self.call
         if call is not None and call.max_body_bytes is not None:
             self._received += len(body)
@@ -209,6 +211,14 @@ class ClientConnection(asyncio.Protocol):
                 self._fail(Fault.TOO_LARGE, f"a body of more than {call.max_body_bytes} bytes")
                 return
         complete = self._complete
+        if body or complete:
+            self._barren = 0
+        elif self._told:
+            # Chunk extensions and trailers: llhttp takes any number of them.
+            self._barren += size
+            if self._barren > MAX_HEAD_BYTES:
+                self._fail(Fault.GARBAGE, _TOO_LONG)
+            return
         told, self._told = self._told, True
         status, fields, length = self._status, self._fields, self._length
         if complete:
@@ -217,8 +227,6 @@ class ClientConnection(asyncio.Protocol):
                 self._keep = self._keep and not body
                 body = b""
             self._settle()
-        elif not body and told:
-            return
         if told:
             receiver.on_data(body, complete)
         else:
@@ -281,6 +289,8 @@ class ClientConnection(asyncio.Protocol):
                 raise _Ambiguous("101 Switching Protocols, which nobody asked for")
             return
         head = self._head[start:end] if start or end != len(self._head) else self._head
+        if len(head) > MAX_HEAD_BYTES:
+            raise _Ambiguous(_TOO_LONG)
         fields = {LOWER[name]: value for name, value in self.raw.items()}
         self.raw.clear()
         if head.count(b"\r\n") - 2 != len(fields) or b" \r\n" in head or b"\t\r\n" in head:
@@ -316,6 +326,7 @@ class ClientConnection(asyncio.Protocol):
             self.begun = 0
         else:
             self._complete = True
+            self.raw.clear()  # Trailers went there.
 
     # The end.
 

@@ -34,7 +34,7 @@ _SINGLETONS = frozenset(
 Fields = dict[bytes, bytes]
 
 
-class Refusal(Exception):  # noqa: N818 - it is not an error of ours
+class Refusal(Exception):
     """Bytes that are no acceptable message: the *status* that says so, and *detail* in a few words."""
 
     def __init__(self, status: int, detail: str) -> None:
