@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from pathlib import Path
 
 START_S = 60
@@ -33,3 +34,22 @@ def children_of(pid, *, only_direct=False):
     if only_direct:
         return found
     return [*found, *(grandchild for child in found for grandchild in children_of(child))]
+
+
+def still_running(pids):
+    """Return those of *pids* that have not ended within a second; what was killed takes a moment to die."""
+    for _ in range(50):
+        living = [pid for pid in pids if is_running(pid)]
+        if not living:
+            break
+        time.sleep(0.02)
+    return living
+
+
+def is_running(pid):
+    """Tell whether *pid* runs. One that has ended stays listed until its parent, here the container's init, asks."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"

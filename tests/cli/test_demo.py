@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from demo_support import children_of, environment, read_page
+from demo_support import children_of, environment, read_page, still_running
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ def pasted(line):
     """Run *line* as a shell would, and return status (if it is shown) and body."""
     done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=False, timeout=30)
     assert done.returncode == 0, done.stderr
-    head, separator, body = done.stdout.partition("\r\n\r\n")
+    head, separator, body = done.stdout.partition("\n\n")
     return json.loads(body if separator else head)
 
 
@@ -55,7 +55,7 @@ def address_of(page):
 
 def assert_nothing_is_left(page, processes):
     assert not directory_of(page).exists()
-    assert [pid for pid in processes if Path(f"/proc/{pid}").exists()] == []
+    assert still_running(processes) == []
     with socket.socket() as probe:
         assert probe.connect_ex(address_of(page)) != 0
 

@@ -16,7 +16,7 @@ _JSON = "-H 'Content-Type: application/json'"
 
 def calls(url: str, example: Example, reference: str, header_file: Path) -> Iterator[tuple[str, str]]:
     """Yield what each call shows and the line to paste; each stands alone and works in any shell."""
-    curl = f"curl -sS -H @{shlex.quote(str(header_file))}"
+    curl = f"curl -sS -w '\\n' -H @{shlex.quote(str(header_file))}"
     yield "the people of the company, three at a time", f"{curl} '{url}/v1/contacts?limit=3'"
     yield "one of them; -i shows the headers", f"{curl} -i {url}/v1/contacts/{example.person_id}"
     name = quote(example.person.split()[0])
