@@ -219,6 +219,26 @@ def test_id_that_cannot_be_is_not_found_without_asking_odoo(key):
     assert asked == []
 
 
+def test_caller_without_the_values_that_bind_records_writes_nothing():
+    asked = []
+
+    async def main():
+        async with scripted(lambda request: asked.append(request) or {"result": 2}) as post:
+            connector = OdooConnector(upstream(), post)
+            bound = replace(PARTNERS, where=[["create_uid", "=", "{partner.user}"]])
+            for work in (
+                connector.create(bound, {"name": "x"}, caller()),
+                connector.update(bound, "1", {"name": "x"}, caller()),
+                connector.delete(bound, "1", caller()),
+            ):
+                with pytest.raises(errors.UpstreamMisconfigured):
+                    await work
+
+    asyncio.run(main())
+
+    assert asked == []
+
+
 def test_call_that_is_bound_to_records_without_an_id_is_never_made():
     async def main():
         async with scripted(lambda request: {"result": 2}) as post:

@@ -57,7 +57,7 @@ class OdooConnector:
         Raises UnknownParameter for filters, sort keys and fields that the mapping does not have.
         """
         session = self._session(mapping, "list", caller)
-        domain = domains.joined(session.where(), domains.list_domain(mapping, query))
+        domain = domains.joined(session.where, domains.list_domain(mapping, query))
         reader = (
             self._reader(mapping, listed=True) if query.fields is None else Reader(list_fields(mapping, query.fields))
         )
@@ -81,15 +81,16 @@ class OdooConnector:
         ``where`` is deleted again and refused; one that an earlier attempt made and that has left it since stays.
         """
         session = self._session(mapping, "create", caller)
-        draft = writing.drafted(mapping.fields, record, creating=True)
+        draft = writing.drafted(shown_fields(mapping), record, creating=True)
         load.check_lines(draft)
         _check_key_given(mapping, draft)
         ids = await session.ids_of_keys(draft)
         external = load.external_id(mapping.model, caller.transaction_id)
         values = draft.values | await self._forced(session, mapping, caller)
         bound = domains.settled_by(mapping.where, mapping.set)
-        earlier = None if bound and mapping.key == "id" else await _made_earlier(session, external)
-        await _check_key_free(session, mapping, draft, own=earlier)
+        taken = await _having_key(session, mapping, draft)
+        earlier = await _made_earlier(session, external) if taken or not bound else None
+        _check_key_free(mapping, taken - {earlier})
         made = await _load(session, load.rows(values, ids, external))
         found = await self._read_back(session, mapping, made)
         if found is None and earlier is None and not bound:
@@ -115,14 +116,14 @@ class OdooConnector:
         *if_match* (one or more ETags, or ``*``) does not name the present state.
         """
         session = self._session(mapping, "update", caller)
-        draft = writing.drafted(mapping.fields, changes, creating=False)
+        draft = writing.drafted(shown_fields(mapping), changes, creating=False)
         draft.check()
         row = await self._before(session, mapping, key, draft, if_match)
         lines = {name: row[name] for name, assigned in draft.values.items() if assigned.field.fields}
         writing.check_lines(draft, lines)
         ids = await session.ids_of_keys(draft)
         if draft.values:
-            await _check_key_free(session, mapping, draft, own=row["id"])
+            _check_key_free(mapping, await _having_key(session, mapping, draft) - {row["id"]})
             values = draft.values | await self._forced(session, mapping, caller)
             await session.execute("write", [[row["id"]], writing.written(values, ids, lines)])
         found = await self._read_back(session, mapping, row["id"])
@@ -174,7 +175,7 @@ class OdooConnector:
 
     async def _read_back(self, session: Session, mapping: ModelMapping, made: int) -> Record | None:
         reader = self._reader(mapping)
-        domain = domains.joined(session.where(), [["id", "=", made]])
+        domain = domains.joined(session.where, [["id", "=", made]])
         rows = await session.search(domain, reader.names, {"limit": 1}, context=ARCHIVED_TOO)
         return (await reader.records(rows, session.ask))[0] if rows else None
 
@@ -240,14 +241,20 @@ def _check_key_given(mapping: ModelMapping, draft: Draft) -> None:
         )
 
 
-async def _check_key_free(session: Session, mapping: ModelMapping, draft: Draft, *, own: int | None) -> None:
+async def _having_key(session: Session, mapping: ModelMapping, draft: Draft) -> set[int | None]:
+    """Return the ids of the caller's records, two at most, that have the key which *draft* gives."""
     field = key_field(mapping)
     assigned = draft.values.get(field.source[0])
     if assigned is None or field.source == ("id",):
-        return
+        return set()
     if assigned.value is False:
         raise InvalidBody("records are addressed by this field", errors=[Mistake("must not be null", assigned.pointer)])
     leaf = [field.source[0], "=", assigned.value]
-    rows = await session.search(domains.joined(session.where(), [leaf]), ["id"], {"limit": 2})
-    if any(row["id"] != own for row in rows):
-        raise Conflict("another record has this key", errors=[Mistake("another record has it", assigned.pointer)])
+    rows = await session.search(domains.joined(session.where, [leaf]), ["id"], {"limit": 2})
+    return {row["id"] for row in rows}
+
+
+def _check_key_free(mapping: ModelMapping, others: set[int | None]) -> None:
+    if others:
+        pointer = f"/{writing.escaped(mapping.key)}"
+        raise Conflict("another record has this key", errors=[Mistake("another record has it", pointer)])

@@ -30,8 +30,8 @@ _MISPLACED = frozenset({301, 302, 303, 307, 308, 401, 403, 404})
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """What every call proves the account with: JSON-RPC sends user id and secret each time."""
+class Account:
+    """The gateway's own account, logged in: JSON-RPC proves it with user id and secret at every call."""
 
     uid: int
     secret: str
@@ -48,8 +48,8 @@ class JsonRpcWire:
         self._upstream = upstream
         self._post = post
         self._numbers = count(1)
-        self._session: Session | None = None
-        self._renewal: asyncio.Task[Session] | None = None
+        self._account: Account | None = None
+        self._renewal: asyncio.Task[Account] | None = None
         self._refused: tuple[float, str] | None = None
 
     async def execute(
@@ -63,20 +63,20 @@ class JsonRpcWire:
         operation_id: str = "",
     ) -> Json:
         """Call *method* of *model*. Raises OdooError for an exception inside Odoo."""
-        session = self._session or await self._renewed(None, deadline)
+        account = self._account or await self._renewed(None, deadline)
         work = (model, method, args, kwargs)
         try:
-            return await self._execute(session, work, deadline, operation_id)
+            return await self._execute(account, work, deadline, operation_id)
         except OdooError as error:
-            if not _refuses(error, session.uid):
+            if not _refuses(error, account.uid):
                 raise
         # Odoo looks at the account before it does anything, so nothing has happened and the call may go again.
-        session = await self._renewed(session, deadline)
-        return await self._execute(session, work, deadline, operation_id)
+        account = await self._renewed(account, deadline)
+        return await self._execute(account, work, deadline, operation_id)
 
     async def login(self, *, deadline: float) -> int:
         """Log in anew and return the user id. Raises UpstreamMisconfigured when Odoo refuses the account."""
-        return (await self._renewed(self._session, deadline)).uid
+        return (await self._renewed(self._account, deadline)).uid
 
     async def version(self, *, deadline: float) -> Mapping[str, Json]:
         """Return ``common.version``: answered only when Odoo and its database are up."""
@@ -87,17 +87,17 @@ class JsonRpcWire:
 
     async def _execute(
         self,
-        session: Session,
+        account: Account,
         work: tuple[str, str, Sequence[Json], Mapping[str, Json]],
         deadline: float,
         operation_id: str,
     ) -> Json:
-        args = [self._upstream.database, session.uid, session.secret, *work]
+        args = [self._upstream.database, account.uid, account.secret, *work]
         return await self._ask("object", "execute_kw", args, deadline, operation_id)
 
-    async def _renewed(self, stale: Session | None, deadline: float) -> Session:
-        if self._session is not None and self._session is not stale:
-            return self._session
+    async def _renewed(self, stale: Account | None, deadline: float) -> Account:
+        if self._account is not None and self._account is not stale:
+            return self._account
         if self._renewal is None:
             self._renewal = asyncio.get_running_loop().create_task(self._log_in())
             self._renewal.add_done_callback(self._renewal_ended)
@@ -107,12 +107,12 @@ class JsonRpcWire:
         except TimeoutError as error:
             raise UpstreamTimeout(f"{self._upstream.name} did not answer the login in time") from error
 
-    def _renewal_ended(self, renewal: asyncio.Task[Session]) -> None:
+    def _renewal_ended(self, renewal: asyncio.Task[Account]) -> None:
         self._renewal = None
         if not renewal.cancelled():
             renewal.exception()
 
-    async def _log_in(self) -> Session:
+    async def _log_in(self) -> Account:
         upstream = self._upstream
         if self._refused is not None and time.monotonic() - self._refused[0] < REFUSAL_KEPT_S:
             raise UpstreamMisconfigured(self._refused[1])
@@ -130,8 +130,8 @@ class JsonRpcWire:
         if not isinstance(uid, int) or isinstance(uid, bool):
             raise self._refusal()
         self._refused = None
-        self._session = Session(uid, secret)
-        return self._session
+        self._account = Account(uid, secret)
+        return self._account
 
     def _refusal(self) -> Error:
         message = f"{self._upstream.name} refuses the login of the gateway's account"
@@ -193,5 +193,5 @@ def _odoo_error(error: Json, upstream: str) -> Exception:
 def _refuses(error: OdooError, uid: int) -> bool:
     if error.name == "odoo.exceptions.AccessDenied":
         return True
-    account = f"res.users({uid},), User: {uid})"
-    return error.name == "odoo.exceptions.MissingError" and account in error.message
+    gone = f"res.users({uid},), User: {uid})"
+    return error.name == "odoo.exceptions.MissingError" and gone in error.message

@@ -71,7 +71,9 @@ def _faults_of(field: Field, inside: str) -> Iterator[str]:
         yield f"a {field.type} is no key to write a relation by; make the field read_only"
     if field.fields and inside and not field.read_only:
         yield "lines within lines cannot be written; make the field read_only"
-    if field.fields and field.type != "one2many" and not field.read_only:
+    if field.fields and field.type not in MANY_TYPES:
+        yield "fields within a field are for the lines of a one2many"
+    elif field.fields and field.type != "one2many" and not field.read_only:
         yield "only the lines of a one2many are written; make the field read_only"
     if field.type == "one2many" and not field.fields and len(field.source) == 1 and not field.read_only:
         yield "a one2many is written by its lines only: give it fields, or make it read_only"

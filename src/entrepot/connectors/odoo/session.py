@@ -19,9 +19,12 @@ ARCHIVED_TOO: Mapping[str, Json] = {"active_test": False}
 
 
 class Session:
-    """What *mapping* asks of Odoo for one request of *caller*. *verb* says which operation, for the words of errors."""
+    """What *mapping* asks of Odoo for one request of *caller*. *verb* says which operation, for the words of errors.
 
-    __slots__ = ("_caller", "_context", "_mapping", "_verb", "_wire")
+    *where* is the domain of the caller's records. Raises UpstreamMisconfigured when a value that it needs is missing.
+    """
+
+    __slots__ = ("_caller", "_context", "_mapping", "_verb", "_wire", "where")
 
     def __init__(
         self,
@@ -36,15 +39,13 @@ class Session:
         self._mapping = mapping
         self._verb = verb
         self._caller = caller
+        # Before anything is asked or written: a caller without the values that bind its records gets nowhere.
+        self.where = domains.resolved(mapping.where, caller.values)
 
     @property
     def naming(self) -> Naming:
         """How the mapping calls Odoo's fields."""
         return naming_of(self._mapping)
-
-    def where(self) -> list[Json]:
-        """Return the domain of the caller's records."""
-        return domains.resolved(self._mapping.where, self._caller.values)
 
     async def execute(
         self,
@@ -88,7 +89,7 @@ class Session:
 
     async def located(self, leaf: Sequence[Json], fields: Sequence[str]) -> Row:
         """Return *fields* of the caller's one record where *leaf* is true. Raises RecordNotFound or Conflict."""
-        rows = await self.search(domains.joined(self.where(), [leaf]), fields, {"limit": 2})
+        rows = await self.search(domains.joined(self.where, [leaf]), fields, {"limit": 2})
         if not rows:
             raise RecordNotFound("the record does not exist")
         if len(rows) > 1:

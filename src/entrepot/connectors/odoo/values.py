@@ -23,7 +23,7 @@ _REFERENCE = re.compile(r"[a-z][a-z0-9_.]*,[1-9]\d{0,9}", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"[+-]?\d{1,19}", re.ASCII)
 
 
-class BadValue(ValueError):  # noqa: N818
+class BadValue(ValueError):
     """A value that its field cannot have; the message says what would be right, for partners."""
 
 
