@@ -70,7 +70,7 @@ class FakeTransport(asyncio.Transport):
 
 
 def catalog() -> Catalog:
-    rate = Rate(1e9, 1_000_000)
+    rate = Rate(100_000, 1_000)
     clients = {f"c{n}": Client(f"c{n}", "bench", frozenset({"read"}), rate) for n in range(CLIENTS)}
     relay = RelayMapping("/v1/items/{id}", ("GET",))
     return Catalog(

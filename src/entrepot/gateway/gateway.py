@@ -177,7 +177,8 @@ class Gateway:
         for name, link in self.links.items():
             self._calls.labels(name).set(link.places.in_use())
             self._waiting.labels(name).set(link.places.queued())
-            self._up.labels(name).set(self._prober.is_up(name))
+            if link.upstream.probe is not None:
+                self._up.labels(name).set(self._prober.is_up(name))
             self._open.labels(name).set(link.breaker.state(now) != "closed")
         self._revision.labels().set(self.table.revision)
         self.meter.flush()

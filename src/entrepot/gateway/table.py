@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from entrepot.gateway.exchange import Exchange
 from entrepot.gateway.operations import Kind, Operation, Place, Principal
 from entrepot.gateway.records import CallWork, ModelWork
 
+MAX_REMEMBERED, MAX_REMEMBERED_PATH = 4096, 128
 _NEGOTIATED = (b"accept", b"accept-encoding", b"accept-language")
 _READS = {b"GET", b"HEAD", b"OPTIONS"}
 _MODEL_METHODS: dict[str, tuple[bytes, bool]] = {
@@ -33,11 +34,22 @@ _MODEL_METHODS: dict[str, tuple[bytes, bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a worker serves from: *router* finds places, *principals* are the clients by name."""
+    """What a worker serves from: *router* finds places, *principals* are the clients by name.
+
+    *recent* holds what was found last, so that a path asked for often costs one look-up.
+    """
 
     revision: int
     router: Router[Place]
     principals: dict[str, Principal]
+    recent: dict[bytes, tuple[Place, tuple[bytes, ...]]] = field(default_factory=dict)
+
+    def remember(self, path: bytes, found: tuple[Place, tuple[bytes, ...]]) -> None:
+        """Note what stands at *path*."""
+        if len(path) <= MAX_REMEMBERED_PATH:
+            if len(self.recent) >= MAX_REMEMBERED:
+                self.recent.clear()
+            self.recent[path] = found
 
 
 def build(catalog: Catalog, links: dict[str, Link], connectors: dict[str, RecordConnector], limiter: Limiter) -> Table:

@@ -10,6 +10,7 @@ from entrepot.gateway.paths import check_path
 
 if TYPE_CHECKING:
     from entrepot.gateway.exchange import Exchange
+    from entrepot.gateway.operations import Place
 
 OVERRIDES = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 
@@ -17,38 +18,47 @@ OVERRIDES = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"
 def match(exchange: Exchange) -> bool | None:
     """Set ``operation``, ``path``, ``query`` and ``raw_values`` of the exchange."""
     path, _, exchange.query = exchange.target.partition(b"?")
-    check_path(path)
     exchange.path = path
     override = exchange.fields.get(b"x-http-method-override")
     if override is not None and exchange.method == b"POST":
         exchange.method = overridden(override)
-    page = exchange.gateway.pages.get(path)
-    if page is not None:
-        answer = page(exchange)
-        if answer is not None:
-            exchange.answer(answer)
-        return True
-    return find_operation(exchange)
-
-
-def find_operation(exchange: Exchange) -> bool | None:
-    """Look the path up in the table in force."""
-    table = exchange.gateway.table
-    if table.revision == 0:
-        raise NotReady("no catalog has been applied yet", retry_after_s=5.0)
-    found = table.router.match(exchange.path)
+    found = exchange.gateway.table.recent.get(path)
     if found is None:
-        raise NotFound("no endpoint has this path")
+        check_path(path)
+        page = exchange.gateway.pages.get(path)
+        if page is not None:
+            answer = page(exchange)
+            if answer is not None:
+                exchange.answer(answer)
+            return True
+        found = find_place(exchange, path)
     place, exchange.raw_values = found
     operation = place.operations.get(exchange.method)
     if operation is None:
-        if exchange.method == b"OPTIONS":
-            exchange.answer(Answer(204, f"allow: {place.allow}\r\n".encode("ascii")))
-            return True
-        method = exchange.method.decode("ascii", "replace")
-        raise MethodNotAllowed(f"{method} is not allowed here", headers=[("allow", place.allow)])
+        return refuse_method(exchange, place)
     exchange.operation = operation
     return None
+
+
+def find_place(exchange: Exchange, path: bytes) -> tuple[Place, tuple[bytes, ...]]:
+    """Look *path* up in the table in force, which remembers what is asked for often."""
+    table = exchange.gateway.table
+    if table.revision == 0:
+        raise NotReady("no catalog has been applied yet", retry_after_s=5.0)
+    found = table.router.match(path)
+    if found is None:
+        raise NotFound("no endpoint has this path")
+    table.remember(path, found)
+    return found
+
+
+def refuse_method(exchange: Exchange, place: Place) -> bool:
+    """Answer OPTIONS, which needs no token; raise MethodNotAllowed for other methods."""
+    if exchange.method == b"OPTIONS":
+        exchange.answer(Answer(204, f"allow: {place.allow}\r\n".encode("ascii")))
+        return True
+    method = exchange.method.decode("ascii", "replace")
+    raise MethodNotAllowed(f"{method} is not allowed here", headers=[("allow", place.allow)])
 
 
 def overridden(value: bytes) -> bytes:
