@@ -29,12 +29,16 @@ def fields(**types):
     return [Field(name, (name,), field_type) for name, field_type in types.items()]
 
 
-def content(model, record_id, own=()):
-    """Return all that Odoo says of a record, but for what must differ."""
-    types = odoo(model, "fields_get", [], attributes=["type", "store"])
-    # A moment that is computed anew at every read is counted from that read.
-    moments = {name for name, entry in types.items() if entry["type"] == "datetime" and not entry["store"]}
-    [record] = odoo(model, "read", [record_id], sorted(set(types) - OWN - set(own) - moments))
+def content(model, record_id, mapped, own=()):
+    """Return all that is stored of a record and what is *mapped*, but for what must differ.
+
+    What Odoo computes at every read may depend on the moment, and on what others do to the stock meanwhile.
+    """
+    types = odoo(model, "fields_get", [], attributes=["store"])
+    stored = {name for name, entry in types.items() if entry["store"]}
+    [record] = odoo(
+        model, "read", [record_id], sorted((stored | {field.source[0] for field in mapped}) - OWN - set(own))
+    )
     record.pop("id")
     return record
 
@@ -44,16 +48,16 @@ def both(mapping, public, plain, *, own=(), context=None):
     context = {"lang": "en_US", "tz": "UTC", **(context or {})}
     made = with_connector(lambda connector, _: connector.create(mapping, public, caller(context=context)))["id"]
     created = odoo(mapping.model, "create", plain, context=context)
-    lines = [(field.source[0], field.relation) for field in mapping.fields if field.fields]
+    lines = [(field.source[0], field.relation, field.fields) for field in mapping.fields if field.fields]
     own_lines = {"order_id", "parent_id", "partner_id", "name"} if mapping.model == "res.partner" else {"order_id"}
     found = []
     related = []
     try:
         for record_id in (made, created):
-            record = content(mapping.model, record_id, own)
-            for name, model in lines:
+            record = content(mapping.model, record_id, mapping.fields, own)
+            for name, model, inner in lines:
                 [row] = odoo(mapping.model, "read", [record_id], [name])
-                record[name] = [content(model, line, own_lines) for line in row[name]]
+                record[name] = [content(model, line, inner, own_lines) for line in row[name]]
                 related += [(model, line) for line in row[name]]
             found.append(record)
     finally:
