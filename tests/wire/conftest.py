@@ -5,15 +5,10 @@ import pytest
 from wire_stand import Desk, Loop, Upstream, read_all
 
 
-@pytest.fixture(params=["uvloop", "asyncio"])
-def loop(request):
-    with contextlib.closing(Loop(request.param)) as running:
-        yield running
-
-
 @pytest.fixture
-def one_loop():
-    with contextlib.closing(Loop()) as running:
+def loop(request):
+    """A running loop: uvloop, or what a test marked ``on_both_loops`` says."""
+    with contextlib.closing(Loop(getattr(request, "param", "uvloop"))) as running:
         yield running
 
 
@@ -29,7 +24,7 @@ def served(loop, desk):
 
 
 @pytest.fixture
-def connect(request):
+def connect():
     """Open connections that are closed when the test ends."""
     opened = []
 

@@ -1,13 +1,15 @@
 """What the pool and its connections make of upstreams, good and bad."""
 
+import asyncio
 import socket
 import ssl
 import time
 
 import pytest
-from wire_stand import Inbox, eventually, read_until
+from wire_stand import LIMITS, Inbox, eventually, on_both_loops, read_until
 
 from entrepot.wire.client import Failure, Fault
+from entrepot.wire.server import Server
 
 OUT = b"GET /x HTTP/1.1\r\nHost: u\r\n\r\n"
 POST_OUT = b"POST /x HTTP/1.1\r\nHost: u\r\nContent-Length: 3\r\n\r\n"
@@ -37,6 +39,7 @@ def answered(loop, upstream, ask):
     return run
 
 
+@on_both_loops
 def test_a_sized_answer_comes_whole_and_the_connection_is_kept(answered):
     inbox, pool = answered(b"HTTP/1.1 201 Created\r\nX-A: 1 \r\nx-a: 2\r\nContent-Length: 2\r\n\r\nhi", "hang")
 
@@ -75,6 +78,7 @@ def test_an_answer_may_come_byte_by_byte(answered):
     assert (inbox.body, inbox.events[0], inbox.events.count("answer"), pool.idle) == (b"hi", "answer", 1, 1)
 
 
+@on_both_loops
 def test_a_body_without_length_ends_with_the_connection(answered):
     inbox, pool = answered(b"HTTP/1.1 200 OK\r\n\r\nhello ", 0.02, b"world", "close")
 
@@ -171,6 +175,7 @@ def test_an_idle_connection_is_closed_in_time(loop, upstream, ask):
     eventually(lambda: pool.open == 0)
 
 
+@on_both_loops
 def test_an_upstream_that_refuses_was_sent_nothing(loop, ask):
     with socket.create_server(("127.0.0.1", 0)) as unused:
         address = unused.getsockname()
@@ -181,6 +186,7 @@ def test_an_upstream_that_refuses_was_sent_nothing(loop, ask):
     assert "refused" in failure.text.lower() or "connect" in failure.text.lower()
 
 
+@on_both_loops
 def test_an_upstream_that_does_not_accept_is_given_up(loop, ask):
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
@@ -212,6 +218,7 @@ def test_an_upstream_that_hangs_is_given_up(answered, steps):
     assert (inbox.failure.fault, inbox.failure.sent, pool.open) == (Fault.TIMEOUT, True, 0)
 
 
+@on_both_loops
 def test_an_endless_body_ends_at_its_bound(answered):
     inbox, _ = answered(b"HTTP/1.1 200 OK\r\n\r\n", "flood", max_body_bytes=1_000_000)
 
@@ -231,6 +238,7 @@ def test_an_endless_body_ends_at_the_deadline(answered):
     assert inbox.failure.fault is Fault.TIMEOUT
 
 
+@on_both_loops
 def test_a_paused_answer_waits_and_its_time_is_not_the_upstreams(loop, upstream):
     pool = loop.pool(
         upstream(["read", b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n", bytes(20_000_000)]).address
@@ -247,6 +255,7 @@ def test_a_paused_answer_waits_and_its_time_is_not_the_upstreams(loop, upstream)
     assert (inbox.wait().size, inbox.failure) == (20_000_000, None)
 
 
+@on_both_loops
 def test_a_request_lost_on_a_kept_connection_is_sent_once_more_on_a_fresh_one(loop, upstream, ask):
     one = upstream(["read", OK, "read", "close"], ["read", OK, "hang"])
     pool = loop.pool(one.address)
@@ -327,6 +336,7 @@ def test_a_body_is_streamed(loop, upstream, framing):
     assert b"".join(one.received) == b"POST / HTTP/1.1\r\n\r\n" + expected
 
 
+@on_both_loops
 def test_a_body_that_is_not_read_stops_its_producer(loop, upstream):
     one = upstream(["read", 0.3, OK, "hang"])
     pool = loop.pool(one.address)
@@ -390,6 +400,7 @@ def test_a_closed_pool_fails_what_is_in_flight(loop, upstream):
     assert inbox.wait().failure.fault is Fault.RESET
 
 
+@on_both_loops
 def test_a_unix_socket_is_an_upstream_too(loop, ask, tmp_path):
     path = str(tmp_path / "s")
     with socket.socket(socket.AF_UNIX) as listening:
@@ -411,16 +422,13 @@ def authority():
     return trustme.CA()
 
 
+@on_both_loops
 @pytest.mark.parametrize(("name", "fault"), [("localhost", None), ("other.example", Fault.REFUSED)])
 def test_tls_is_verified(loop, ask, authority, desk, name, fault):
-    import asyncio  # noqa: PLC0415
-
-    from entrepot.wire.server import Server  # noqa: PLC0415
-
     serving, asking = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("localhost").configure_cert(serving)
     authority.configure_trust(asking)
-    server = loop.call(lambda: Server(loop.loop, _limits(), desk, loop.clock))
+    server = loop.call(lambda: Server(loop.loop, LIMITS, desk, loop.clock))
     loop.swept.append(server)
     listening = asyncio.run_coroutine_threadsafe(
         loop.loop.create_server(server.protocol, "127.0.0.1", 0, ssl=serving), loop.loop
@@ -432,9 +440,3 @@ def test_tls_is_verified(loop, ask, authority, desk, name, fault):
 
     assert (inbox.failure and inbox.failure.fault) is fault
     assert (inbox.status, pool.open) == ((200, 1) if fault is None else (None, 0))
-
-
-def _limits():
-    from wire_stand import LIMITS  # noqa: PLC0415
-
-    return LIMITS

@@ -9,11 +9,6 @@ from wire_stand import DATE, LIMITS, eventually, read_all, read_until
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
-@pytest.fixture
-def loop(one_loop):
-    return one_loop
-
-
 def drip(sock, data, pause_s):
     """Send byte after byte until the peer closes; return what it said."""
     try:
@@ -86,8 +81,8 @@ def test_who_waits_for_100_is_not_slow(served, connect, desk, loop):
     assert read_until(sock, b"abc").startswith(b"HTTP/1.1 200 ")
 
 
-def test_an_idle_connection_is_closed_without_a_word(one_loop, desk, connect):
-    _, address = one_loop.serve(desk, type(LIMITS)(idle_timeout_s=0.1, linger_s=0.1))
+def test_an_idle_connection_is_closed_without_a_word(loop, desk, connect):
+    _, address = loop.serve(desk, type(LIMITS)(idle_timeout_s=0.1, linger_s=0.1))
     fresh, used = connect(address), connect(address)
     used.sendall(GET)
     read_until(used, b"hello")
@@ -106,8 +101,8 @@ def test_a_peer_that_does_not_read_is_cut_and_holds_little(served, connect, desk
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
 
 
-def test_a_peer_that_reads_gets_all_of_it(one_loop, desk, connect):
-    _, address = one_loop.serve(desk)
+def test_a_peer_that_reads_gets_all_of_it(loop, desk, connect):
+    _, address = loop.serve(desk)
     sock = connect(address)
     sock.sendall(b"GET /flood HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     size, tail = 0, b""
@@ -158,8 +153,8 @@ def test_a_body_that_nobody_takes_is_held_back_in_the_socket(served, connect, de
     )
 
 
-def test_thousands_of_idle_connections_cost_next_to_nothing(one_loop, desk):
-    server, _ = one_loop.serve(desk)
+def test_thousands_of_idle_connections_cost_next_to_nothing(loop, desk):
+    server, _ = loop.serve(desk)
 
     class Still:
         def get_extra_info(self, _name):
@@ -175,9 +170,9 @@ def test_thousands_of_idle_connections_cost_next_to_nothing(one_loop, desk):
     for connection in connections:
         connection.connection_made(Still())
     begin = time.process_time()
-    server.sweep(one_loop.clock.now)
+    server.sweep(loop.clock.now)
     took_s = time.process_time() - begin
     for connection in connections:
-        one_loop.call(connection.connection_lost, None)
+        loop.call(connection.connection_lost, None)
 
     assert took_s < 0.05

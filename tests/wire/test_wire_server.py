@@ -5,7 +5,9 @@ import socket
 import time
 
 import pytest
-from wire_stand import DATE, eventually, read_all, read_until
+from wire_stand import DATE, eventually, on_both_loops, read_all, read_until
+
+pytestmark = on_both_loops
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -56,6 +58,7 @@ def test_a_request_may_come_byte_by_byte(served, connect):
 
 def test_empty_lines_before_a_request_are_ignored(converse):
     assert converse(b"\r\n\r\n" + LAST) == SAW_LAST
+    assert converse(b"\r\n" + LAST) == SAW_LAST
 
 
 @pytest.mark.parametrize(

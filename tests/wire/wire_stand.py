@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 
+import pytest
 import uvloop
 
 from entrepot.wire.clock import Clock
@@ -16,6 +17,7 @@ from entrepot.wire.server import Request, Server
 LOOPS = {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
 DATE = b"Date: Fri, 20 Nov 2026 08:00:00 GMT\r\n"
 WALL = 1_795_161_600.0
+on_both_loops = pytest.mark.parametrize("loop", list(LOOPS), indirect=True)
 LIMITS = Limits(
     header_timeout_s=0.25,
     body_timeout_s=0.25,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BYTES_A_SECOND = 16_384
+_CR = 13
 
 
 class ServerConnection(Outbound):
@@ -94,7 +95,7 @@ class ServerConnection(Outbound):
         if self.phase == HEAD and not self.buffer and self.writable:
             end = data.find(HEAD_END)
             # By far the most frequent read: one head, nothing before and nothing behind it.
-            if end > 0 and end == len(data) - 4:
+            if end > 0 and end == len(data) - 4 and data[0] != _CR:
                 self._begin(data)
                 return
         elif self.phase == DEAF:
