@@ -4,10 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from demo_support import environment
+from program_support import environment, write_settings
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def entrepot():
     """Run the program and return its exit code, output and complaints."""
 
@@ -29,9 +29,5 @@ def entrepot():
 
 @pytest.fixture
 def settings_file(tmp_path):
-    path = tmp_path / "entrepot.ini"
-    (tmp_path / "store").mkdir(mode=0o700)
-    path.write_text(
-        f"[store]\ndirectory = {tmp_path}/store\n[gateway]\nbind = 127.0.0.1:1\npublic_url = http://127.0.0.1:1\n"
-    )
-    return path
+    """Return a settings file with an empty store beside it."""
+    return write_settings(tmp_path)

@@ -77,6 +77,7 @@ def test_settings_stand_before_after_or_in_the_environment(entrepot, settings_fi
     assert before.stderr == after.stderr == between.stderr == named.stderr
 
 
+@pytest.mark.slow
 def test_db_upgrade_makes_the_schema_once(entrepot, settings_file):
     first = entrepot("db", "upgrade", "--settings", settings_file)
     second = entrepot("db", "upgrade", "--settings", settings_file, "--json")
@@ -104,8 +105,8 @@ def test_a_settings_file_that_is_not_there_is_one_line(entrepot, tmp_path):
     assert done.stderr == f"{tmp_path}/none.ini: cannot be read: No such file or directory\n"
 
 
-def test_a_reader_that_has_gone_leaves_no_traceback(settings_file):
-    command = [sys.executable, "-m", "entrepot.cli.main", "db", "upgrade", "--settings", str(settings_file)]
+def test_a_reader_that_has_gone_leaves_no_traceback():
+    command = [sys.executable, "-m", "entrepot.cli.main", "--help"]
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -115,6 +116,15 @@ def test_a_reader_that_has_gone_leaves_no_traceback(settings_file):
 
     assert done.returncode == 1
     assert done.stderr == ""
+
+
+def test_a_full_disk_is_one_line():
+    command = [sys.executable, "-m", "entrepot.cli.main", "--help"]
+    with open("/dev/full", "w") as full:  # noqa: PTH123 - a device, not a file
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr == "entrepot: No space left on device\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

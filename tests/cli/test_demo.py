@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from demo_support import children_of, environment, read_page, still_running
+from program_support import children_of, environment, read_page, still_running
 
 pytestmark = pytest.mark.slow
 

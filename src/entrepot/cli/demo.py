@@ -12,13 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from entrepot.chassis.errors import Error
+from entrepot.chassis.errors import Error, Mistake
 from entrepot.chassis.log import setup_logging
 from entrepot.cli.demo_erp import Account, Erp, Example, stand_in, write_private
 from entrepot.cli.demo_text import calls, page
@@ -159,7 +159,7 @@ def _entrepot(home: Path, *arguments: str) -> str:
         command, capture_output=True, text=True, check=False, env=_environment()
     )
     if done.returncode:
-        raise DemoError(f"`entrepot {' '.join(arguments)}` failed:\n{done.stderr.strip()}")
+        raise _failure(f"`entrepot {' '.join(arguments)}` failed:", done.stderr.splitlines())
     return done.stdout
 
 
@@ -189,7 +189,7 @@ def _wait_until_ready(gateway: subprocess.Popen[bytes], url: str, home: Path) ->
     while not _is_ready(url):
         _check_lives(gateway, home)
         if time.monotonic() > deadline:
-            raise DemoError(f"the gateway does not answer after {START_S:g} s; {_log_end(home)}")
+            raise _failure(f"the gateway does not answer after {START_S:g} s; the end of its log:", _log_end(home))
         time.sleep(0.05)
 
 
@@ -207,12 +207,16 @@ def _is_ready(url: str) -> bool:
 def _check_lives(gateway: subprocess.Popen[bytes], home: Path) -> None:
     code = gateway.poll()
     if code is not None:
-        raise DemoError(f"the gateway has ended with exit code {code}; {_log_end(home)}")
+        raise _failure(f"the gateway has ended with exit code {code}; the end of its log:", _log_end(home))
 
 
-def _log_end(home: Path) -> str:
-    lines = (home / "gateway.log").read_text(encoding="utf-8", errors="replace").splitlines()[-10:]
-    return "the end of its log:\n" + "\n".join(lines)
+def _failure(what: str, said: Sequence[str]) -> DemoError:
+    """Return the error of a part of the demo: *what* happened, and the lines in which the part says why."""
+    return DemoError(what, errors=[Mistake(f"entrepot demo: {what}"), *(Mistake(f"    {line}") for line in said)])
+
+
+def _log_end(home: Path) -> list[str]:
+    return (home / "gateway.log").read_text(encoding="utf-8", errors="replace").splitlines()[-10:]
 
 
 def _watch(gateway: subprocess.Popen[bytes], home: Path) -> None:

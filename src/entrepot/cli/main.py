@@ -26,10 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     current_operation_id.set(OperationIds().new().decode())
     try:
-        code = _run(parse(argv))
+        code = _run(argv)
         sys.stdout.flush()
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -40,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except OSError as exc:
         complain(f"{exc.filename or 'entrepot'}: {exc.strerror or exc}")
+        _forget_output()
         return FAILED
     except Exception as exc:  # noqa: BLE001 - the edge of a command: nobody above could say it better
         _report_unexpected(exc)
@@ -47,23 +46,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(arguments: argparse.Namespace) -> int:
-    module, _, function = arguments.run.partition(":")
-    command: Command = getattr(importlib.import_module(module), function)
-    return command(arguments)
+def _run(argv: Sequence[str] | None) -> int:
+    try:
+        arguments = parse(argv)
+        module, _, function = arguments.run.partition(":")
+        command: Command = getattr(importlib.import_module(module), function)
+        return command(arguments)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 0
 
 
 def _report_unexpected(exc: Exception) -> None:
     import logging  # noqa: PLC0415 - takes longer than all that a good command needs of it
 
     operation_id = current_operation_id.get()
-    complain(f"entrepot: this should not have happened: {type(exc).__name__}: {exc} (operation {operation_id})")
+    # Not its text, which may hold what nobody should see.
+    complain(
+        f"entrepot: this should not have happened ({type(exc).__name__}); the log at level debug says where "
+        f"(operation {operation_id})"
+    )
     logging.getLogger(__name__).debug("a command failed", exc_info=exc)
 
 
 def _forget_output() -> None:
-    # Whoever read our output has gone (`entrepot export | head`). Python flushes once more at its end, which would
-    # fail again, with a traceback.
+    # Whoever read our output has gone (`entrepot export | head`), or its disk is full. Python flushes once more at
+    # its end, which would fail again, with a traceback.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

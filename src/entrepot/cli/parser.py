@@ -156,7 +156,7 @@ def _add_token(commands: Any) -> None:
 def _add_db(commands: Any) -> None:
     group = _group(commands, "db", "the schema of the database")
     upgrade = _leaf(group, "upgrade", "database:upgrade", "bring the schema up to date")
-    status = _leaf(group, "status", "database:status", "say where the schema is")
+    status = _leaf(group, "status", "database:status", "say where the schema is; exit code 1 when an upgrade is needed")
     _json(upgrade)
     _json(status)
 

@@ -1,4 +1,4 @@
-"""What the tests of the demonstration share: its page, its processes."""
+"""What the tests of the program share: its environment and settings, the page of the demo, processes."""
 
 import os
 import threading
@@ -53,3 +53,13 @@ def is_running(pid):
     except FileNotFoundError:
         return False
     return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+def write_settings(directory):
+    """Write a settings file into *directory*, and make a store beside it."""
+    (directory / "store").mkdir(mode=0o700)
+    path = directory / "entrepot.ini"
+    path.write_text(
+        f"[store]\ndirectory = {directory}/store\n[gateway]\nbind = 127.0.0.1:1\npublic_url = http://127.0.0.1:1\n"
+    )
+    return path
