@@ -69,11 +69,14 @@ class Key:
 
 @dataclass(slots=True)
 class Values:
-    """What an object says: a value for every key that its kind has; *bad* are the keys that have a mistake."""
+    """What an object says: a value for every key of its table.
+
+    *given* are the keys that are written and acted on, *bad* those that have a mistake.
+    """
 
     found: dict[str, Any] = field(default_factory=dict)
     bad: set[str] = field(default_factory=set)
-    given: frozenset[str] = frozenset()
+    given: set[str] = field(default_factory=set)
 
     def __getitem__(self, name: str) -> Any:
         return self.found[name]
@@ -102,17 +105,17 @@ def read(table: Table, node: Node, spot: Spot, kind: str = "") -> Values | Bad:
     """
     if not isinstance(node.value, dict):
         return spot.wrong(node, f"must be {table.what}: a mapping of keys to values; it is {describe(node)}")
-    values = Values(given=frozenset(node.entries))
+    values = Values()
     known = table.by_name()
     for name, child in node.entries.items():
         key = known.get(name)
         if _is_taken(key, name, child, spot, table, kind) and key is not None:
             _read_key(key, child, spot, values)
-    meant = {nearest(name, known) for name in values.given if name not in known}
+    meant = {nearest(name, known) for name in node.entries if name not in known}
     for key in table.keys:
         if key.name not in values.found:
             values.found[key.name] = key.default
-            if key.required and key.name not in values.given and (not key.kinds or kind in key.kinds):
+            if key.required and key.name not in node.entries and (not key.kinds or kind in key.kinds):
                 values.bad.add(key.name)
                 # A misspelt key has been reported; that it is missing too would be the same mistake twice.
                 if key.name not in meant:
@@ -122,6 +125,7 @@ def read(table: Table, node: Node, spot: Spot, kind: str = "") -> Values | Bad:
 
 def _read_key(key: Key, node: Node, spot: Spot, values: Values) -> None:
     before = len(spot.mistakes)
+    values.given.add(key.name)
     value = key.parse(node, spot.at(key.name))
     values.found[key.name] = key.default if value is BAD else value
     if len(spot.mistakes) > before:
@@ -163,10 +167,10 @@ def list_of(item: Parser, what: str, *, least: int = 1) -> Parser:
             return spot.wrong(node, f"must be a list of {what}; it is {describe(node)}")
         if len(node.value) < least:
             return spot.wrong(node, f"must list at least {least} of {what}")
-        values = []
+        values: list[Any] = []
         for index, child in enumerate(node.value):
             value = item(child, spot.at(index))
-            if value is not BAD and value in values:
+            if value is not BAD and any(value == other and type(value) is type(other) for other in values):
                 spot.at(index).wrong(child, f"stands twice in the list: {child.value}")
             elif value is not BAD:
                 values.append(value)

@@ -6,8 +6,11 @@ checksum covers. Values that are at their defaults are left out. It is replaced 
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +45,23 @@ def read_snapshot(path: Path) -> Catalog:
     if hashlib.sha256(payload).hexdigest() != head.get("sha256"):
         raise NotReady(f"the snapshot {path} is damaged: its checksum does not match; `entrepot apply` writes it anew")
     try:
-        return decode(Catalog, orjson.loads(payload))
+        with _collector_paused():
+            return decode(Catalog, orjson.loads(payload))
     except (TypeError, ValueError, KeyError, AttributeError) as exc:
         raise NotReady(f"the snapshot {path} is damaged: {exc}") from exc
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    # Nothing of a catalog is garbage while it is built, and looking for it among a million fresh objects takes
+    # longer than building them: 1.1 s instead of 0.4 s with 10 000 endpoints.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def read_revision(path: Path) -> int | None:

@@ -29,12 +29,13 @@ def later(node: Node, spot: Spot) -> Any:
 
 
 def _auth(node: Node, spot: Spot) -> Any:
+    before = len(spot.mistakes)
     values = read(AUTH, node, spot)
-    if not isinstance(values, Values):
+    if not isinstance(values, Values) or len(spot.mistakes) > before:
         return BAD
     if len(values.given) != 1:
         return spot.wrong(node, "must be exactly one of bearer, basic and header")
-    return next((value for value in values.found.values() if value is not None), BAD)
+    return next(value for value in values.found.values() if value is not None)
 
 
 def _bearer(value: Any) -> Auth:

@@ -26,7 +26,8 @@ class _Representer(SafeRepresenter):
 
     def represent_text(self, data: str) -> ScalarNode:
         """Return the scalar of a text."""
-        style = None if plain_scalar(data) == (data, "") else '"'
+        # Line ends and the like survive as escapes only: some of them YAML 1.1, and so the emitter, would fold.
+        style = None if plain_scalar(data) == (data, "") and data.isprintable() else '"'
         node: ScalarNode = self.represent_scalar("tag:yaml.org,2002:str", data, style=style)
         return node
 

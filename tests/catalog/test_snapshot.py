@@ -1,0 +1,170 @@
+import os
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from entrepot.catalog.definitions import CachePolicy, Catalog, Endpoint
+from entrepot.catalog.snapshot import read_revision, read_snapshot, write_snapshot
+from entrepot.chassis.limits import Rate
+from entrepot.connectors.base import (
+    Argument,
+    Auth,
+    BreakerPolicy,
+    CallMapping,
+    Field,
+    ModelMapping,
+    Probe,
+    RelayMapping,
+    Upstream,
+)
+from entrepot.errors import NotReady
+from entrepot.identity.partners import Client, Partner
+
+LINE = Field("price", ("price_unit",), "float", has_default=True, default=0)
+FIELDS = (
+    Field("ref", ("client_order_ref",), "char", required=True, max_length=64, private=True),
+    Field("state", ("state",), "selection", choices=("a", "b"), enum=("a",), read_only=True),
+    Field("country", ("country_id", "code"), "char", relation="res.country", has_default=True, default=None),
+    Field("lines", ("order_line",), "one2many", relation="line", fields=(LINE,)),
+)
+WHERE = (("partner_id", "=", "{partner.contact}"), "|", ("state", "in", ("a", "b")), ("x", "=", False))
+MODEL = ModelMapping(
+    "sale.order", FIELDS, ("list", "create"), WHERE, {"a": ["{client}", 1]}, "ref", ("ref",), ("id",), 5, 9
+)
+CALL = CallMapping(
+    "sale.order",
+    "go",
+    "PUT",
+    WHERE,
+    "ref",
+    (Argument("a", template={"x": [1]}), Argument("b", body_field="b", has_default=True)),
+    {"a": "b"},
+)
+RELAY = RelayMapping("/x/{rest}", ("GET", "POST"), (("X-A", "1"),), ("X-B",), {"type": "object"})
+ENDPOINTS = (
+    Endpoint(
+        "m",
+        ("/m", "/n"),
+        "erp",
+        ("r",),
+        ("w",),
+        Rate(1.5, 3),
+        CachePolicy(1.0, 2.0),
+        5,
+        {"lang": "de"},
+        "s",
+        "d",
+        MODEL,
+    ),
+    Endpoint("c", ("/m/{id}/go",), "erp", call=CALL),
+    Endpoint("r", ("/r/{rest...}",), "web", relay=RELAY),
+)
+CATALOG = Catalog(
+    7,
+    {
+        "erp": Upstream("erp", "odoo", "http://e", breaker=BreakerPolicy(9, 1.0), probe=Probe(), context={"tz": "UTC"}),
+        "web": Upstream(
+            "web", "http", "http://w", auth=Auth("basic", "env:P", user="u"), headers=(("X", "y"),), ca="/ca"
+        ),
+    },
+    {endpoint.name: endpoint for endpoint in ENDPOINTS},
+    {"p": Partner("p", "Päckchen", {"contact": 14, "ids": [1, 2]})},
+    {
+        "s": Client("s", "p", frozenset({"r", "w"}), Rate(1, 2), (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))),
+        "t": Client("t", "p", frozenset()),
+    },
+)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "snapshot.json"
+
+
+@pytest.mark.parametrize("catalog", [Catalog(), CATALOG])
+def test_every_value_comes_back_as_it_was(path, catalog):
+    write_snapshot(path, catalog)
+
+    found = read_snapshot(path)
+
+    assert found == catalog
+    assert repr(found) == repr(catalog) or catalog.clients
+
+
+def test_it_is_readable_by_owner_and_group_alone_whatever_the_umask(path):
+    before = os.umask(0o077)
+    try:
+        write_snapshot(path, CATALOG)
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert [entry.name for entry in path.parent.iterdir()] == ["snapshot.json"]
+
+
+def test_it_is_replaced_as_a_whole(path):
+    write_snapshot(path, CATALOG)
+    with path.open("rb") as reader:
+        write_snapshot(path, replace(CATALOG, revision=8))
+        old = reader.read()
+
+    assert b'"revision":7' in old
+    assert read_snapshot(path).revision == read_revision(path) == 8
+
+
+def test_a_write_that_fails_leaves_the_old_one(path):
+    write_snapshot(path, CATALOG)
+
+    with pytest.raises(TypeError):
+        write_snapshot(path, Catalog(8, partners={"p": Partner("p", "P", {"x": object()})}))
+
+    assert read_snapshot(path) == CATALOG
+
+
+def test_none_is_not_ready_and_says_how_to_make_one(path):
+    with pytest.raises(NotReady, match="entrepot apply"):
+        read_snapshot(path)
+    assert read_revision(path) is None
+
+
+@pytest.mark.parametrize("cut", [0, 1, 40, 150, 500, -1, -2])
+def test_a_damaged_one_is_not_ready(path, cut):
+    write_snapshot(path, CATALOG)
+    content = path.read_bytes()
+    path.write_bytes(content[:cut] + b"#" + content[cut + 1 :] if cut >= 0 else content[: cut - 1])
+
+    with pytest.raises(NotReady, match=r"damaged|no snapshot of|not a snapshot|version"):
+        read_snapshot(path)
+    assert read_revision(path) is None
+
+
+def test_one_of_another_version_says_so(path):
+    write_snapshot(path, CATALOG)
+    path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":2', 1))
+
+    with pytest.raises(NotReady, match="has version 2; this program reads 1"):
+        read_snapshot(path)
+
+
+def test_reading_needs_neither_database_nor_yaml():
+    program = (
+        "import sys, entrepot.catalog.snapshot as s;"
+        "print([m for m in ('sqlalchemy', 'ruamel', 'flask', 'jsonschema_rs') if m in sys.modules])"
+    )
+
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert result.stdout.strip() == "[]"
+
+
+def test_ten_thousand_endpoints_come_back(path):
+    many = {f"e{index}": replace(ENDPOINTS[2], name=f"e{index}", paths=(f"/v1/e{index}",)) for index in range(10_000)}
+    catalog = replace(CATALOG, endpoints=many)
+
+    write_snapshot(path, catalog)
+
+    assert read_snapshot(path).endpoints["e9999"] == many["e9999"]
