@@ -338,7 +338,7 @@ def test_a_body_is_streamed(loop, upstream, framing):
 
 @on_both_loops
 def test_a_body_that_is_not_read_stops_its_producer(loop, upstream):
-    one = upstream(["read", 0.3, OK, "hang"])
+    one = upstream(["read", 0.6, OK, "hang"])
     pool = loop.pool(one.address)
     inbox = Inbox()
 

@@ -147,8 +147,8 @@ damage = st.lists(
         st.integers(0, 3),
         st.binary(max_size=3)
         | st.sampled_from(
-            [b"\r", b"\n", b"\r\n", b" ", b"\t", b"\0", b":", b"0", b"a", b"\r\n\r\n", b"Transfer-Encoding: chunked\r\n",
-             b"Content-Length: 5\r\n", b"\r\nContent-Length: 0\r\n", b"Host: b\r\n", b";", b","]
+            [b"\r", b"\n", b"\r\n", b" ", b"\t", b"\0", b":", b"0", b"a", b";", b",", b"\r\n\r\n", b"Host: b\r\n",
+             b"Transfer-Encoding: chunked\r\n", b"Content-Length: 5\r\n", b"\r\nContent-Length: 0\r\n"]
         ),
     ),
     min_size=1,

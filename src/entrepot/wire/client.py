@@ -125,10 +125,11 @@ class ClientConnection(asyncio.Protocol):
             self._pending.extend(parts)
             if before <= _JOIN_BELOW < self._pending_bytes() and self.receiver is not None:
                 self.receiver.on_pause_upstream()
-        elif len(parts) == 1 or len(parts[1]) >= _JOIN_BELOW:
-            self.transport.writelines(parts)
-        else:
+        elif sum(map(len, parts)) < _JOIN_BELOW:
             self.transport.write(b"".join(parts))
+        else:
+            for part in parts:
+                self.transport.write(part)
 
     def _pending_bytes(self) -> int:
         return sum(map(len, self._pending))
@@ -244,7 +245,9 @@ class ClientConnection(asyncio.Protocol):
     def eof_received(self) -> None:
         """Take the end of the stream for the end of the body where nothing else ends it."""
         receiver = self.receiver
-        if receiver is not None and self._until_close and not self._complete:
+        if receiver is None:
+            self._pool.forget(self)
+        elif self._until_close and not self._complete:
             self._complete = True
             self._settle()
             receiver.on_data(b"", True)
@@ -252,7 +255,7 @@ class ClientConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the pool; an answer that is not complete has failed, or is asked for again."""
         self._pool.forget(self)
-        self._parser = cast("httptools.HttpResponseParser", None)  # It leads back here: a cycle.
+        self._drop_parser()
         call, receiver = self.call, self.receiver
         if call is None or receiver is None:
             return
@@ -339,8 +342,13 @@ class ClientConnection(asyncio.Protocol):
         if receiver is not None:
             receiver.on_failure(Failure(fault, sent, text))
 
+    def _drop_parser(self) -> None:
+        # The parser's callbacks lead back here: every connection would be a cycle for the collector.
+        self._parser = cast("httptools.HttpResponseParser", None)
+
     def _break(self) -> None:
         self._pool.forget(self)
+        self._drop_parser()
         self.deadline = inf
         if self.task is not None:
             self.task.cancel()

@@ -184,6 +184,8 @@ class ServerConnection(Outbound):
         part = self.buffer[self.at :]
         if not self.fed:
             self.deadline = self.clock.now + self.limits.header_timeout_s
+            if part == b"\r":
+                return  # Half of an empty line, which is not for the parser.
         try:
             self._feed(part[self.fed :])
             check_head_size(part, self.limits)
@@ -419,7 +421,7 @@ class ServerConnection(Outbound):
         """Act on a deadline that has passed."""
         if now >= self.write_deadline:
             self.check_writing(now)
-        if now < self.deadline or self.transport.is_closing():
+        if now < self.deadline:
             return
         if self.phase == DEAF and self.request is None:
             self.end_linger(now)

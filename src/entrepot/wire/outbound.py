@@ -113,10 +113,10 @@ class Outbound(asyncio.Protocol):
             self.phase = HEAD
             self.deadline = self.clock.now + self.server.idle_s
         # All is set before the write, because it may call ``pause_writing``.
-        if large:
-            self.transport.writelines((data, large))
-        elif data:
+        if data:
             self.transport.write(data)
+        if large:
+            self.transport.write(large)
         if not keep:
             self.close()
         elif self.buffer or self.held:
@@ -147,11 +147,16 @@ class Outbound(asyncio.Protocol):
             if head:
                 self.transport.write(head)
             return
-        parts = (head, b"%x\r\n" % len(chunk), chunk, b"\r\n") if self.chunking else (head, chunk)
+        if self.chunking:
+            head += b"%x\r\n" % len(chunk)
+        end = b"\r\n" if self.chunking else b""
         if len(chunk) < self.limits.buffer_bytes:
-            self.transport.write(b"".join(parts))
-        else:
-            self.transport.writelines(parts)
+            self.transport.write(head + chunk + end)
+            return
+        # Not ``writelines``: some releases of asyncio do not pause the protocol after it.
+        for part in (head, chunk, end):
+            if part:
+                self.transport.write(part)
 
     def end_answer(self, last: bytes) -> None:
         """Write the *last* part and the end of the body; an answer shorter than announced breaks the connection."""
@@ -193,6 +198,7 @@ class Outbound(asyncio.Protocol):
         """Break the connection with a reset: an end of stream could pass for the end of an answer."""
         self.phase = DEAF
         self.answering = True
+        self.deadline = self.write_deadline = inf
         peer = self.transport.get_extra_info("socket")
         if peer is not None and peer.family != socket.AF_UNIX:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
