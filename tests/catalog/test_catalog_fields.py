@@ -12,6 +12,7 @@ ORDER = {
     "company_id": {"type": "many2one", "relation": "res.company", "required": True},
     "state": {"type": "selection", "selection": [["draft", "Quotation"], ["sale", "Order"]]},
     "note": {"type": "text"},
+    "extra": {"type": "serialized"},
     "order_line": {"type": "one2many", "relation": "sale.order.line"},
     "tag_ids": {"type": "many2many", "relation": "crm.tag"},
 }
@@ -103,6 +104,7 @@ def test_what_only_odoo_knows_is_said_when_it_does_not_answer():
         ({"a": "note_"}, {}, "fields.a", "sale.order has no field `note_`; did you mean `note`?"),
         ({"a": "order_line.price_unit"}, {}, "fields.a", "a path leads through many2one fields only"),
         ({"a": "partner_id.ref"}, {}, "fields.a", "the types of res.partner are not known"),
+        ({"a": "extra"}, {}, "fields.a", "extra is serialized, which cannot be mapped"),
         ({"a": "order_line"}, {}, "fields.a", "give the `fields` of its lines, or read_only"),
         ({"a": {"from": "note", "fields": {"b": "c"}}}, {}, "fields.a", "only a one2many has lines"),
         ({"a": {"from": "order_line", "fields": {"b": "prise_unit"}}}, {}, "fields.a.fields.b", "`price_unit`?"),

@@ -17,7 +17,7 @@ from entrepot.connectors.base import Argument, Field, Json
 KINDS = ("model", "call", "relay")
 FIELD_TYPES = (
     "char", "text", "html", "integer", "float", "monetary", "boolean", "date", "datetime", "selection", "many2one",
-    "one2many", "many2many", "binary", "reference",
+    "one2many", "many2many", "binary", "reference", "many2one_reference",
 )  # fmt: skip
 OPERATION_NAMES = ("list", "read", "create", "update", "delete")
 

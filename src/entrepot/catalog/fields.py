@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from entrepot.catalog.check import Draft
 from entrepot.catalog.definitions import Catalog, Endpoint
+from entrepot.catalog.endpoint_tables import FIELD_TYPES
 from entrepot.catalog.field_rules import check_call, check_mapping
 from entrepot.catalog.keys import did_you_mean
 from entrepot.catalog.model_types import FieldTypes, ModelTypes, Types, comodel, selection
@@ -127,6 +128,8 @@ class _Resolution:
         kind = field.type or str(last["type"])
         if field.fields:
             return self._lines(field, first, steps, wrong)
+        if kind not in FIELD_TYPES:
+            return wrong(f"{'.'.join(field.source)} is {kind}, which cannot be mapped")
         if kind == "one2many" and not field.read_only:
             return wrong(
                 f"{field.source[-1]} is a one2many: give the `fields` of its lines, or read_only: true for ids"

@@ -235,7 +235,7 @@ def describe(node: Node) -> str:
         case bool():
             return str(node.value).lower()
         case int() | float():
-            return f"the number {node.value}"
+            return "a number"
         case str():
             return "a text"
         case list():

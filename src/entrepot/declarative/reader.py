@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -240,7 +241,7 @@ def plain_scalar(text: str) -> tuple[Scalar, str]:
     if text in _BOOLEANS:
         return _BOOLEANS[text], ""
     if _NOT_FINITE.fullmatch(text):
-        return 0, f"{text} is no number in JSON"
+        return 0, "infinity and NaN are no numbers in JSON"
     return _number(text)
 
 
@@ -250,10 +251,11 @@ def _number(text: str) -> tuple[Scalar, str]:
         return text, ""
     if len(text) > MAX_DIGITS:
         return 0, f"a number of {len(text)} digits is more than the {MAX_DIGITS} that are read"
-    value: int | float = float(text) if not is_integer else int(text, 0 if text.startswith(("0o", "0x")) else 10)
-    if not -(2**63) <= value < 2**63:
-        return 0, f"{text} is beyond 64 bits"
-    return value, ""
+    if not is_integer:
+        number = float(text)
+        return (number, "") if isfinite(number) else (0, "the number is beyond what JSON can hold")
+    value = int(text, 0 if text.startswith(("0o", "0x")) else 10)
+    return (value, "") if -(2**63) <= value < 2**63 else (0, "the number is beyond 64 bits")
 
 
 def _is_storable(text: str) -> bool:
