@@ -30,21 +30,6 @@ class Answer:
     etag: bytes = b""
 
 
-class Kept:
-    """An upstream's answer that is gathered before it goes on, because it may be cached."""
-
-    __slots__ = ("_fields", "_status", "parts")
-
-    def __init__(self, status: int, fields: bytes) -> None:
-        self._status = status
-        self._fields = fields
-        self.parts: list[bytes] = []
-
-    def answer(self) -> Answer:
-        """Return it whole."""
-        return Answer(self._status, self._fields, b"".join(self.parts))
-
-
 def problem_answer(error: Error, operation_id: str) -> Answer:
     """Return *error* as ``application/problem+json`` with the header fields that it asks for."""
     lines = [PROBLEM_FIELDS]

@@ -19,9 +19,11 @@ from entrepot.errors import (
     NotImplementedHere,
     RequestTimeout,
     TargetTooLong,
+    UpstreamUnavailable,
 )  # fmt: skip
 from entrepot.gateway import pipeline
-from entrepot.gateway.answers import Answer, Kept, problem_answer
+from entrepot.gateway.answers import Answer, problem_answer
+from entrepot.gateway.kept import OUTAGES, Kept
 from entrepot.gateway.relay import BodyStream
 from entrepot.gateway.stages.cache import end_kept, stale_answer, store
 from entrepot.identity.tokens import Claims
@@ -113,10 +115,7 @@ class Exchange(Request):
     def on_gone(self) -> None:
         """The caller has hung up: a read is broken off, a write that has begun goes on."""
         if self.method in {b"GET", b"HEAD"} or self.status:
-            if self.relay_call is not None:
-                self.relay_call.cancel()
-            if self.task is not None:
-                self.task.cancel()
+            self.drop_call()
         elif self.relay_call is not None and not self.body_complete:
             self.relay_call.cancel()
         self._finish(self.status or CLIENT_GONE)
@@ -174,9 +173,9 @@ class Exchange(Request):
             end_kept(self)
         if self._finished:
             return
-        if self.cache_key:
-            self._kept = Kept(status, fields)
-            self.on_reply_data(body, complete)
+        if self.cache_key and self._takes_part_in_cache(status, fields, length):
+            if self._kept is not None:
+                self._keep(self._kept, body, complete)
             return
         self.status = status
         fields = b"%bx-request-id: %b\r\n%b" % (fields, self.operation_id, self.limit_fields)
@@ -226,11 +225,35 @@ class Exchange(Request):
         """The upstream reads again."""
         self.resume_body()
 
+    def _takes_part_in_cache(self, status: int, fields: bytes, length: int | None) -> bool:
+        """Tell whether the answer is gathered for the cache, or has been replaced by one from it."""
+        if status in OUTAGES:
+            stale = stale_answer(self, UpstreamUnavailable(f"the upstream answered {status}"))
+            if stale is not None:
+                self.drop_call()
+                self.answer(stale)
+            return stale is not None
+        if self.method == b"GET" and Kept.may_be(status, fields, length, self.operation.negotiated):
+            self._kept = Kept(status, fields, length)
+        return self._kept is not None
+
     def _keep(self, kept: Kept, chunk: bytes, complete: bool) -> None:
-        kept.parts.append(chunk)
-        if complete:
+        if not kept.add(chunk):
+            self._kept = None
+            self.status = kept.status
+            fields = b"%bx-request-id: %b\r\n%b" % (kept.fields, self.operation_id, self.limit_fields)
+            self.send_head(kept.status, fields, kept.length, kept.body)
+            self.on_reply_data(b"", complete)
+        elif complete:
             self._kept = None
             self.complete(kept.answer())
+
+    def drop_call(self) -> None:
+        """Break the call to the upstream off: nobody waits for what it brings."""
+        if self.relay_call is not None:
+            self.relay_call.cancel()
+        if self.task is not None:
+            self.task.cancel()
 
     # -- inside
 

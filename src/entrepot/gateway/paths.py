@@ -1,7 +1,8 @@
 """Paths that can be trusted: what the gateway matches is what an upstream will see.
 
-A path with a dot segment, an empty segment, an encoded slash, backslash or control character would mean one thing to
-the gateway and another to the upstream, so it is refused (RFC 3986, section 7.3; OWASP path traversal).
+A path with a dot segment, an empty segment or a control character is refused, and so is an encoded slash or backslash
+in what a relay passes on: it would mean one thing to the gateway and another to the upstream (RFC 3986, section 7.3;
+OWASP path traversal). In the key of a record they are letters like any other.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from entrepot.errors import BadRequest
 
 _PLAIN = re.compile(rb"(?:/[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9_~!$&'()*+,;=:@.-]*)+/?")
 _ENCODED = re.compile(rb"%(?:[0-9A-Fa-f]{2})")
-_FORBIDDEN = frozenset(b'/\\"<>^`{|}' + bytes(range(32)) + b"\x7f")
+_CONTROL = frozenset(bytes(range(32)) + b"\x7f")
+_SEPARATOR = frozenset(b"/\\")
 
 
 def check_path(path: bytes) -> None:
@@ -32,9 +34,21 @@ def _check_segments(path: bytes) -> None:
         decoded = unquote_to_bytes(segment)
         if decoded in {b".", b".."}:
             raise BadRequest("the path has a dot segment")
-        if not _FORBIDDEN.isdisjoint(decoded):
-            raise BadRequest("the path has an encoded slash, backslash or control character")
+        if b"\\" in segment or not _CONTROL.isdisjoint(decoded):
+            raise BadRequest("the path has a backslash or control character")
         try:
             decoded.decode("utf-8")
         except UnicodeDecodeError as exc:
             raise BadRequest("the path is not UTF-8") from exc
+
+
+def check_relayed(values: tuple[bytes, ...]) -> None:
+    """Raise BadRequest when one of the path *values*, still encoded, hides a separator from the gateway."""
+    for value in values:
+        if b"%" in value and any(not _SEPARATOR.isdisjoint(unquote_to_bytes(part)) for part in value.split(b"/")):
+            raise BadRequest("the path has an encoded slash or backslash")
+
+
+def can_stand_in_path(text: str) -> bool:
+    """Tell whether *text*, encoded, can be a segment that ``check_path`` lets through."""
+    return text not in {"", ".", ".."} and _CONTROL.isdisjoint(text.encode())

@@ -9,9 +9,11 @@ from urllib.parse import quote, unquote_to_bytes
 
 import orjson
 
-from entrepot.chassis.errors import Error
-from entrepot.connectors.base import Caller, CallMapping, ModelMapping, RecordConnector
+from entrepot.chassis.errors import Error, Mistake
+from entrepot.connectors.base import Caller, CallMapping, Json, ModelMapping, RecordConnector
+from entrepot.errors import InvalidBody
 from entrepot.gateway.answers import Answer, data_answer
+from entrepot.gateway.paths import can_stand_in_path
 from entrepot.gateway.queries import list_query, page_links, refuse_parameters, shown_fields
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ class ModelWork:
     async def create(self, exchange: Exchange, caller: Caller) -> Answer:
         """Make a record and say where it is."""
         refuse_parameters(exchange.query)
+        self._check_key(exchange.document)
         record = await self._records.create(self._mapping, exchange.document, caller)
         place = quote(str(record[self._mapping.key]), safe="")
         location = b"location: %b/%b\r\n" % (exchange.path.rstrip(b"/"), place.encode("ascii"))
@@ -98,6 +101,7 @@ class ModelWork:
     async def update(self, exchange: Exchange, caller: Caller) -> Answer:
         """Change a record, if it is still the one that ``If-Match`` names."""
         refuse_parameters(exchange.query)
+        self._check_key(exchange.document)
         given = exchange.fields.get(b"if-match")
         if_match = None if given is None else given.decode("latin-1")
         record = await self._records.update(self._mapping, _key(caller), exchange.document, caller, if_match=if_match)
@@ -108,6 +112,13 @@ class ModelWork:
         refuse_parameters(exchange.query)
         await self._records.delete(self._mapping, _key(caller), caller)
         return Answer(204)
+
+    def _check_key(self, document: dict[str, Json]) -> None:
+        """Refuse a key by which the record could not be reached."""
+        key = document.get(self._mapping.key)
+        if isinstance(key, str) and not can_stand_in_path(key):
+            why = "cannot be the key of a record: it could not stand in a path"
+            raise InvalidBody("the body has 1 mistake", errors=[Mistake(why, f"/{self._mapping.key}")])
 
 
 class CallWork:

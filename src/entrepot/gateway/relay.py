@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from entrepot.connectors.http import Relay, RelayCall
 from entrepot.errors import BodyTooLarge
+from entrepot.gateway.kept import unconditional
+from entrepot.gateway.paths import check_relayed
 
 if TYPE_CHECKING:
     from entrepot.gateway.exchange import Exchange
@@ -17,8 +19,10 @@ def start(relay: Relay, exchange: Exchange) -> None:
     length = exchange.content_length
     if complete and (exchange.chunked or length):
         length = len(exchange.body)
+    check_relayed(exchange.raw_values)
+    fields = unconditional(exchange.fields) if exchange.cache_key else exchange.fields
     head = relay.head(
-        exchange.method, relay.target(exchange.raw_values, exchange.query), exchange.fields, own=own_fields(exchange),
+        exchange.method, relay.target(exchange.raw_values, exchange.query), fields, own=own_fields(exchange),
         length=length, chunked=exchange.chunked and not complete,
     )  # fmt: skip
     timeout_s = relay.link.upstream.timeout_s

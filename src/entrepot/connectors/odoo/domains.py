@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from entrepot.chassis.errors import Mistake
 from entrepot.connectors.base import Domain, Field, Json, ListQuery, ModelMapping
 from entrepot.connectors.odoo.values import TEXT_TYPES, from_text
 from entrepot.errors import UnknownParameter, UpstreamMisconfigured
@@ -17,6 +18,8 @@ OPERATORS = frozenset(
     {"=", "!=", "<", "<=", ">", ">=", "=?", "in", "not in", "like", "not like", "ilike", "not ilike", "=like", "=ilike",
      "child_of", "parent_of"}
 )  # fmt: skip
+_SAID = {"!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
+"""How a query string says an operator."""
 _LIKES = frozenset({"like", "not like", "ilike", "not ilike", "=like", "=ilike"})
 _ARITY = {"&": 2, "|": 2, "!": 1}
 _ORDERED = frozenset({"integer", "float", "monetary", "date", "datetime", "char", "many2one_reference"})
@@ -126,12 +129,17 @@ def list_order(mapping: ModelMapping, query: ListQuery) -> str:
     keys: dict[str, str] = {}
     for name, descending in query.sort:
         if name not in mapping.sort and name != "id":
-            raise UnknownParameter(f"sort: this endpoint is not sorted by {name!r}")
+            raise unknown("sort", f"this endpoint is not sorted by {name!r}")
         field = fields.get(name)
         source = field.source[0] if field is not None else "id"
         keys.setdefault(source, "desc" if descending else "asc")
     keys.setdefault("id", "asc")
     return ", ".join(f"{source} {direction}" for source, direction in keys.items())
+
+
+def unknown(parameter: str, why: str) -> UnknownParameter:
+    """Return the error of a query *parameter* that cannot be."""
+    return UnknownParameter(f"{parameter}: {why}", errors=[Mistake(why, parameter)])
 
 
 def _check_leaf(term: Json) -> None:
@@ -167,12 +175,12 @@ def _filter(fields: Mapping[str, Field], name: str, operator: str, value: Json) 
     if field is None and name == "id":
         field = Field("id", ("id",), "integer")
     if field is None or field.write_only or field.fields or field.type == "binary":
-        raise UnknownParameter(f"{name}: there is no such filter")
-    parameter = name if operator == "=" else f"{name}[{operator}]"
+        raise unknown(name, "there is no such filter")
+    parameter = name if operator == "=" else f"{name}[{_SAID.get(operator, operator)}]"
     try:
         return [[".".join(field.source), *_condition(field, operator, value)]]
     except ValueError as error:
-        raise UnknownParameter(f"{parameter}: {error}") from error
+        raise unknown(parameter, str(error)) from error
 
 
 def _condition(field: Field, operator: str, value: Json) -> list[Json]:
@@ -199,10 +207,10 @@ def _coerced(value: Json, field_type: str) -> Json:
 
 def _search(mapping: ModelMapping, fields: Mapping[str, Field], text: str) -> list[Json]:
     if not mapping.search:
-        raise UnknownParameter("search: this endpoint has no search")
+        raise unknown("search", "this endpoint has no search")
     try:
         words = _escaped(str(from_text(text, "char")))
     except ValueError as error:
-        raise UnknownParameter(f"search: {error}") from error
+        raise unknown("search", str(error)) from error
     paths: Sequence[str] = [".".join(fields[name].source) for name in mapping.search]
     return ["|"] * (len(paths) - 1) + [[path, "ilike", words] for path in paths]

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from entrepot.connectors.base import Field, Json, ModelMapping
+from entrepot.connectors.odoo.domains import unknown
 from entrepot.connectors.odoo.values import to_json
-from entrepot.errors import UnknownParameter, UpstreamBadAnswer
+from entrepot.errors import UpstreamBadAnswer
 
 Row = Mapping[str, Json]
 Record = dict[str, Json]
@@ -109,7 +110,7 @@ def list_fields(mapping: ModelMapping, names: Sequence[str] | None) -> list[Fiel
     known = {field.public: field for field in fields if not field.write_only}
     for name in names:
         if name not in known:
-            raise UnknownParameter(f"fields: there is no field {name!r}")
+            raise unknown("fields", f"there is no field {name!r}")
     return [known[name] for name in dict.fromkeys(names)]
 
 

@@ -21,7 +21,7 @@ def validate(exchange: Exchange) -> bool | None:
     if operation.validator is None:
         return None
     if length is not None or exchange.chunked:
-        check_media_type(exchange.fields.get(b"content-type"), operation.kind)
+        check_media_type(exchange.fields, operation.kind)
     if not exchange.body_complete:
         exchange.read_body(maximum, exchange.resume_with_body)
         return True
