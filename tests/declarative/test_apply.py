@@ -133,7 +133,7 @@ def test_without_odoo_the_former_types_stand(bring, snapshot):
 
     applied = bring(CORE.replace("max_length: 64", "max_length: 65"), ask=away)
 
-    assert applied.warnings[0] == "upstreams.erp: erp does not answer; its former field types stand"
+    assert applied.warnings[0] == "upstreams.erp: erp does not answer; field types of the former revision stand, if any"
     assert read_snapshot(snapshot).endpoints["orders"].model.fields[2].choices == ("draft", "sale")
     assert bring(CORE.replace("max_length: 64", "max_length: 66"), ask=None).is_new
 
@@ -152,8 +152,10 @@ def test_a_model_that_odoo_does_not_know_is_told(bring):
             raise UpstreamMisconfigured("Object sale.order doesn't exist")
         return TYPES[model]
 
-    with pytest.raises(CatalogError):
+    with pytest.raises(CatalogError) as caught:
         bring(ask=unknown)
+
+    assert "Object sale.order doesn't exist" in caught.value.errors[0].message
 
 
 def test_types_that_changed_in_odoo_make_a_revision(bring, snapshot):

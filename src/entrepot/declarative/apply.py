@@ -11,10 +11,11 @@ from entrepot.catalog.fields import Resolved, resolve
 from entrepot.catalog.model_types import Types
 from entrepot.catalog.revisions import Counter, Origin, Revision, current, publish, record
 from entrepot.catalog.written import Document, document
+from entrepot.chassis.errors import Mistake
 from entrepot.connectors.base import Json
 from entrepot.declarative.diff import Difference, difference
 from entrepot.declarative.document import STANDING, check_files
-from entrepot.declarative.types import AskTypes, known_types
+from entrepot.declarative.types import AskTypes, KnownTypes, known_types
 from entrepot.errors import CatalogError, StoreUnavailable
 from entrepot.store.engine import Database
 
@@ -61,7 +62,7 @@ def apply(
         former = current(database)
         plan = _plan(former, paths, prune=prune)
         known = known_types(plan.draft.catalog, ask, former.types)
-        resolved = resolve(plan.draft, known.types)
+        resolved = _resolved(plan.draft, known)
         warnings = known.warnings + resolved.warnings
         if not plan.difference and former.number and not _is_retyped(plan.draft, former.types, resolved):
             return Applied(publish(database, snapshot, counter), False, plan.difference, warnings)
@@ -71,6 +72,15 @@ def apply(
             publish(database, snapshot, counter)
             return Applied(revision.number, True, plan.difference, warnings)
     raise StoreUnavailable("others change the catalog all the time; try again", retry_after_s=1.0)
+
+
+def _resolved(draft: Draft, known: KnownTypes) -> Resolved:
+    try:
+        return resolve(draft, known.types)
+    except CatalogError as exc:
+        # Why an upstream did not say its types is the cause of the other mistakes, so it stands before them.
+        causes = [Mistake(warning) for warning in known.warnings]
+        raise CatalogError(str(exc), errors=[*causes, *exc.errors]) from exc
 
 
 def diff_files(database: Database, paths: Sequence[Path], *, prune: bool = False) -> Difference:

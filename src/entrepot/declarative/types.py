@@ -40,7 +40,10 @@ def known_types(catalog: Catalog, ask: AskTypes | None, former: Types) -> KnownT
                 failed.add((upstream, model))
             else:
                 found.setdefault(upstream, {})[model] = types
-    warnings = (f"upstreams.{name}: {reason}; its former field types stand" for name, reason in reasons.items())
+    warnings = (
+        f"upstreams.{name}: {reason}; field types of the former revision stand, if any"
+        for name, reason in reasons.items()
+    )
     return KnownTypes(used_types(catalog, found), tuple(warnings))
 
 
