@@ -100,6 +100,12 @@ def test_trailers_are_dropped_for_good(loop, upstream, ask):
     assert ask(pool).fields == [(b"content-length", b"2")]
 
 
+def test_who_has_its_answer_cannot_reach_the_connection_any_more(answered):
+    inbox, pool = answered(OK, "hang")
+
+    assert (inbox.upstream, pool.idle) == (None, 1)
+
+
 def test_head_ends_with_its_head(loop, upstream, ask):
     pool = loop.pool(upstream(["read", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", "read", OK, "hang"]).address)
 
@@ -127,6 +133,7 @@ GARBAGE = {
     "folded": b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\n\r\n",
     "bare LF": b"HTTP/1.1 200 OK\nContent-Length: 2\n\nhi",
     "bad status": b"HTTP/1.1 2OO OK\r\n\r\n",
+    "status 99": b"HTTP/1.1 099 OK\r\nContent-Length: 2\r\n\r\nhi",
     "HTTP/2": b"HTTP/2.0 200 OK\r\n\r\n",
     "switching": b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n",
     "bad chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
@@ -244,9 +251,9 @@ def test_a_paused_answer_waits_and_its_time_is_not_the_upstreams(loop, upstream)
         upstream(["read", b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n", bytes(20_000_000)]).address
     )
     inbox = Inbox(pause_after=500_000)
-    loop.call(lambda: pool.send(inbox, OUT, deadline=loop.clock.now + 0.4))
+    loop.call(lambda: pool.send(inbox, OUT, deadline=loop.clock.now + 0.2))
     eventually(lambda: "paused" in inbox.events)
-    time.sleep(0.5)
+    time.sleep(0.25)
     size = inbox.size
 
     loop.call(inbox.upstream.resume)
@@ -327,7 +334,8 @@ def test_a_body_is_streamed(loop, upstream, framing):
         inbox.upstream.write_body(b"abc")
 
     loop.call(send)
-    loop.call(lambda: (inbox.upstream.write_body(b"defg"), inbox.upstream.end_body(), inbox.upstream.write_body(b"x")))
+    connection = inbox.upstream
+    loop.call(lambda: (connection.write_body(b"defg"), connection.end_body(), connection.write_body(b"x")))
     inbox.wait()
     loop.call(pool.close)
 
@@ -338,7 +346,7 @@ def test_a_body_is_streamed(loop, upstream, framing):
 
 @on_both_loops
 def test_a_body_that_is_not_read_stops_its_producer(loop, upstream):
-    one = upstream(["read", 0.6, OK, "hang"])
+    one = upstream(["read", 0.4, OK, "hang"])
     pool = loop.pool(one.address)
     inbox = Inbox()
 
@@ -372,9 +380,10 @@ def test_a_cancelled_request_is_heard_of_no_more(loop, upstream):
     loop.call(lambda: pool.send(inbox, OUT))
     eventually(lambda: one.received)
 
-    loop.call(lambda: (inbox.upstream.cancel(), inbox.upstream.cancel()))
+    connection = inbox.upstream
+    loop.call(lambda: (connection.cancel(), connection.cancel()))
 
-    assert pool.open == 0
+    assert (pool.open, inbox.upstream) == (0, None)
     time.sleep(0.15)
     assert inbox.events == []
 

@@ -10,7 +10,7 @@ from wire_stand import LIMITS, WALL
 from entrepot.wire.clock import Clock
 from entrepot.wire.server import Request, Server
 
-BOUNDED = settings(derandomize=True, max_examples=250, deadline=None, database=None)
+BOUNDED = settings(derandomize=True, max_examples=150, deadline=None, database=None)
 
 LINE = re.compile(rb"([A-Z_-]+) (/[!$-~\"]*) HTTP/1\.([01])\r\n")
 FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*?)[ \t]*\r\n")

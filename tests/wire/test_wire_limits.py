@@ -22,7 +22,7 @@ def drip(sock, data, pause_s):
 
 def test_a_head_must_be_whole_in_time_however_steadily_it_comes(served, connect):
     begin = time.monotonic()
-    got = drip(connect(served[1]), GET * 4, 0.03)
+    got = drip(connect(served[1]), GET * 4, 0.02)
 
     assert got.startswith(b"HTTP/1.1 408 ")
     assert b"Connection: close\r\n" in got

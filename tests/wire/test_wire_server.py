@@ -7,8 +7,6 @@ import time
 import pytest
 from wire_stand import DATE, eventually, on_both_loops, read_all, read_until
 
-pytestmark = on_both_loops
-
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 SAW_LAST = b"HTTP/1.1 200 OK\r\n" + DATE + b"X-Saw: GET /last\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
@@ -24,10 +22,12 @@ def ok(body, fields=b"", close=False):
     return b"HTTP/1.1 200 OK\r\n" + DATE + fields + b"Content-Length: %d\r\n" % len(body) + end + b"\r\n" + body
 
 
+@on_both_loops
 def test_an_answer_is_exact_and_the_connection_is_kept(converse):
     assert converse(GET, LAST) == ok(b"hello", b"X-Saw: GET /\r\n") + SAW_LAST
 
 
+@on_both_loops
 def test_pipelined_requests_are_answered_in_order(converse, desk):
     bodies = [b"later", b"x" * 7, b"hello"]
     chunked = request(
@@ -46,6 +46,7 @@ def test_a_thousand_pipelined_requests_are_all_answered(converse):
     assert got == ok(b"hello", b"X-Saw: GET /\r\n") * 1000 + SAW_LAST
 
 
+@on_both_loops
 def test_a_request_may_come_byte_by_byte(served, connect):
     sock = connect(served[1])
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -77,6 +78,7 @@ def test_a_body_is_gathered(converse, fields, body):
     assert got == ok(b"abcde", close=True)
 
 
+@on_both_loops
 def test_a_large_body_is_streamed_to_its_sink(converse):
     size = 3_000_000
     got = converse(request(b"/sink", b"Content-Length: %d" % size, method=b"PUT", body=bytes(size)), LAST)
@@ -84,6 +86,7 @@ def test_a_large_body_is_streamed_to_its_sink(converse):
     assert got == ok(b"%d" % size) + SAW_LAST
 
 
+@on_both_loops
 def test_100_is_sent_when_the_body_is_wanted_and_only_then(served, connect):
     sock = connect(served[1])
     sock.sendall(request(b"/echo", b"Expect: 100-Continue", b"Content-Length: 3", method=b"POST"))
@@ -141,6 +144,7 @@ def test_http_1_0_is_closed_unless_it_asks(converse):
     )
 
 
+@on_both_loops
 def test_a_streamed_answer_is_chunked(converse):
     got = converse(request(b"/chunks") + LAST)
 
@@ -158,6 +162,7 @@ def test_a_streamed_answer_may_have_a_length(converse):
     assert converse(request(b"/sized") + LAST) == ok(b"onetwo") + SAW_LAST
 
 
+@on_both_loops
 @pytest.mark.parametrize("path", [b"/short", b"/broken"])
 def test_an_answer_that_is_not_whole_breaks_the_connection(converse, path):
     assert converse(request(path)).endswith(b"<reset>")
@@ -174,6 +179,7 @@ def test_an_early_answer_drops_a_short_rest_of_the_body(served, connect):
     assert read_all(sock) == SAW_LAST
 
 
+@on_both_loops
 def test_an_early_answer_to_a_long_body_arrives_and_closes(served, connect):
     sock = connect(served[1])
     sock.sendall(request(b"/early", b"Content-Length: 1000000", method=b"POST"))
@@ -185,6 +191,7 @@ def test_an_early_answer_to_a_long_body_arrives_and_closes(served, connect):
     assert read_all(sock) == b""
 
 
+@on_both_loops
 @pytest.mark.parametrize(
     "framing",
     [(b"Content-Length: 2000000", b""), (b"Transfer-Encoding: chunked", b"1e8480\r\n")],
@@ -224,6 +231,7 @@ def test_lists_are_joined_and_names_are_lower_case(converse, desk):
     }  # fmt: skip
 
 
+@on_both_loops
 def test_a_peer_that_closes_its_side_is_answered_first(served, connect, desk):
     sock = connect(served[1])
     sock.sendall(request(b"/later") + GET)
@@ -233,6 +241,7 @@ def test_a_peer_that_closes_its_side_is_answered_first(served, connect, desk):
     assert desk.seen[0].events == []
 
 
+@on_both_loops
 def test_a_peer_that_has_gone_is_noticed(served, connect, desk):
     sock = connect(served[1])
     sock.sendall(request(b"/hold"))
@@ -243,6 +252,7 @@ def test_a_peer_that_has_gone_is_noticed(served, connect, desk):
     eventually(lambda: desk.held[0].events == ["gone"])
 
 
+@on_both_loops
 def test_a_peer_gone_in_mid_body_is_noticed(served, connect, desk):
     sock = connect(served[1])
     sock.sendall(request(b"/echo", b"Content-Length: 10", method=b"POST", body=b"abc"))
@@ -267,6 +277,7 @@ def test_a_late_answer_to_a_peer_that_has_gone_is_dropped(served, connect, desk,
     loop.call(desk.held[0].send_end)
 
 
+@on_both_loops
 def test_draining_answers_what_was_asked_and_closes(served, connect, desk, loop):
     server, address = served
     busy, idle = connect(address), connect(address)
@@ -275,8 +286,8 @@ def test_draining_answers_what_was_asked_and_closes(served, connect, desk, loop)
     read_until(idle, b"hello")
     eventually(lambda: desk.held)
 
-    loop.call(server.drain, 0.2)
-    loop.call(server.drain, 0.2)
+    loop.call(server.drain, 0.1)
+    loop.call(server.drain, 0.1)
     loop.call(desk.held[0].send, 200, b"", b"held")
 
     hello = ok(b"hello", b"X-Saw: GET /\r\n")
@@ -296,6 +307,7 @@ def test_an_idle_connection_may_still_ask_during_the_grace(served, connect, loop
     assert read_all(sock) == ok(b"hello", b"X-Saw: GET /\r\n", close=True)
 
 
+@on_both_loops
 def test_close_all_breaks_every_connection(served, connect, desk, loop):
     sock = connect(served[1])
     sock.sendall(request(b"/hold"))

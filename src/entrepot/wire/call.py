@@ -40,7 +40,11 @@ class Failure:
 
 
 class Receiver(Protocol):
-    """Who gets the answer. *upstream* is set to the connection by ``Pool.send``, and again on a retry."""
+    """Who gets the answer.
+
+    *upstream* is the connection (another one after a retry) from ``Pool.send`` until the answer is complete, has failed
+    or was cancelled: None from before the last ``on_`` call on, because the connection may then serve someone else.
+    """
 
     upstream: ClientConnection | None
 

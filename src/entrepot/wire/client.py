@@ -153,7 +153,7 @@ class ClientConnection(asyncio.Protocol):
         """Forget the request: nobody wants its answer any more; the receiver hears nothing further."""
         if self.receiver is None:
             return
-        self.receiver = self.call = None
+        self._part()
         if self.transport is not None:
             self._break()
         else:
@@ -233,9 +233,15 @@ class ClientConnection(asyncio.Protocol):
         else:
             receiver.on_answer(status, fields, body, complete, length)
 
+    def _part(self) -> None:
+        # Who kept the reference could otherwise cancel the next request on this connection.
+        if self.receiver is not None:
+            self.receiver.upstream = None
+        self.receiver = self.call = None
+
     def _settle(self) -> None:
         """Part from the receiver; serve the next request if the connection is sound."""
-        self.receiver = self.call = None
+        self._part()
         self._paused_at = None
         if self._keep and self.begun == 1 and self._body_sent:
             self._pool.give_back(self)
@@ -288,8 +294,8 @@ class ClientConnection(asyncio.Protocol):
             self._interim = True
             self._head_at = end
             self.raw.clear()
-            if status == 101:
-                raise _Ambiguous("101 Switching Protocols, which nobody asked for")
+            if status < 100 or status == 101:
+                raise _Ambiguous(f"a status of {status}, which nobody asked for")
             return
         head = self._head[start:end] if start or end != len(self._head) else self._head
         if len(head) > MAX_HEAD_BYTES:
@@ -337,7 +343,7 @@ class ClientConnection(asyncio.Protocol):
         """End this connection and tell the receiver."""
         receiver = self.receiver
         sent = self.transport is not None
-        self.receiver = self.call = None
+        self._part()
         self._break()
         if receiver is not None:
             receiver.on_failure(Failure(fault, sent, text))

@@ -153,7 +153,10 @@ def keeps_alive(fields: Fields, minor: int) -> bool:
     value = fields.get(b"connection")
     if value is None:
         return minor == 1
-    tokens = [token.strip() for token in value.lower().split(b",")]
+    value = value.lower()
+    if value == b"keep-alive":
+        return True
+    tokens = [token.strip() for token in value.split(b",")]
     if b"close" in tokens:
         return False
     return minor == 1 or b"keep-alive" in tokens

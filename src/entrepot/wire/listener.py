@@ -9,7 +9,6 @@ socket stays readable, and a process below the mean takes the connection meanwhi
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import socket
 from collections.abc import Callable, MutableSequence
@@ -23,7 +22,6 @@ _FULL_S = 0.05
 _STEP_BACK_S, _STEP_BACK_MAX_S = 0.005, 0.025
 _SLACK, _ALLOWANCE = 1.02, 1
 _BATCH = 8
-_OUT_OF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class OpenCounts:
@@ -120,8 +118,7 @@ class Listener:
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return False
         except OSError as exc:
-            if exc.errno not in _OUT_OF:
-                raise
+            # Above all EMFILE and ENFILE; the socket stays readable, so that to try again at once would spin.
             log.error("no connection can be accepted", extra={"reason": str(exc), "retry_s": _BACK_OFF_S})
             self._pause(_BACK_OFF_S, self._arm)
             return False

@@ -82,8 +82,8 @@ class Pool:
         *head_only*: the method is HEAD. *retry*: may be sent once more, on a fresh connection, when a kept connection
         turns out closed before a byte of the answer; for idempotent methods without body. *deadline*: when the answer
         must be complete, as ``clock.now``. *streaming_body*: the body follows by ``receiver.upstream.write_body`` and
-        ``end_body``, framed as *head* says. ``receiver.upstream`` is set when this returns; nothing else is called
-        before that, and a failure to connect comes later.
+        ``end_body``, framed as *head* says. ``receiver.upstream`` is set when this returns, and nothing has been called
+        on *receiver* by then.
         """
         data = head + body if body else head
         call = Call(receiver, data, head_only, retry and not body, deadline, streaming_body, max_body_bytes)
