@@ -1,11 +1,13 @@
 """cache: fresh or not modified. 200 304. Afterwards: keep the answer, or serve a kept one when the upstream fails.
 
 RFC 9111 and 5861 by the operator's policy: the endpoint's ``cache`` says how long an answer is fresh and how much
-longer it may stand in for a failing upstream. ``Age`` and ``Cache-Status`` (RFC 9211) tell the caller.
+longer it may stand in for a failing upstream. ``Age`` and ``Cache-Status`` (RFC 9211) tell the caller. The clock here is
+the system's, not the coarse one: an answer may be fresh for less than the coarse one's tick.
 """
 
 from __future__ import annotations
 
+from time import time
 from typing import TYPE_CHECKING
 
 from entrepot.chassis.errors import Error
@@ -27,10 +29,10 @@ def cache(exchange: Exchange) -> bool | None:
     if operation.cache is None or exchange.method not in {b"GET", b"HEAD"}:
         return None
     exchange.cache_key = key(exchange)
-    answers = exchange.gateway.answers
+    answers, now = exchange.gateway.answers, time()
     exchange.generation = answers.generation(operation.endpoint.name)
-    entry = answers.get(exchange.cache_key, operation.endpoint.name, exchange.gateway.clock.wall)
-    if entry is None or entry.fresh_until <= exchange.gateway.clock.wall:
+    entry = answers.get(exchange.cache_key, operation.endpoint.name, now)
+    if entry is None or entry.fresh_until <= now:
         return None
     exchange.answer(kept_answer(exchange, entry, b"hit"))
     return True
@@ -61,7 +63,7 @@ def store(exchange: Exchange, answer: Answer) -> Answer:
         answer.etag = strong_etag(answer.data + answer.meta).encode("ascii")
     policy = operation.cache
     if policy is not None and exchange.cache_key:
-        wall = exchange.gateway.clock.wall
+        wall = time()
         entry = Entry(
             status=answer.status, fields=answer.fields, data=answer.body if answer.data is None else answer.data,
             meta=answer.meta, etag=answer.etag, stored_at=wall, fresh_until=wall + policy.fresh_s,
@@ -96,15 +98,15 @@ def stale_answer(exchange: Exchange, error: Error) -> Answer | None:
     if not exchange.cache_key or not isinstance(error, _OUTAGE):
         return None
     gateway = exchange.gateway
-    entry = gateway.answers.get(exchange.cache_key, exchange.operation.endpoint.name, gateway.clock.wall)
-    if entry is None or entry.stale_until <= gateway.clock.wall:
+    entry = gateway.answers.get(exchange.cache_key, exchange.operation.endpoint.name, time())
+    if entry is None or entry.stale_until <= time():
         return None
     return kept_answer(exchange, entry, b"fwd=stale; detail=" + error.code.encode("ascii"))
 
 
 def kept_answer(exchange: Exchange, entry: Entry, how: bytes) -> Answer:
     """Return *entry* as an answer with its age and *how* it came from the cache."""
-    wall = exchange.gateway.clock.wall
+    wall = time()
     status = b"age: %d\r\ncache-status: entrepot; %b; ttl=%d\r\n" % (
         wall - entry.stored_at,
         how,
