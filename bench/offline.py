@@ -103,7 +103,7 @@ def measure(directory: Path, profile: bool) -> float:
     gateway = Gateway(settings, shared, loop, "bench")
     gateway.access = AccessLog(LineWriter(os.open(os.devnull, os.O_WRONLY)), gateway.clock)
     made = catalog()
-    gateway.enforce(made)
+    gateway.enforce(gateway.prepare(made))
     server = Server(loop, Limits(), gateway.make_exchange, gateway.clock)
     pool = gateway.links["up"].pool
     upstream, upstream_transport = ClientConnection(pool), FakeTransport()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+from dataclasses import dataclass
 from ipaddress import ip_address
-from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from entrepot.catalog.definitions import Catalog
-from entrepot.catalog.snapshot import read_snapshot
+from entrepot.catalog.snapshot import collector_paused, read_snapshot
 from entrepot.chassis.errors import Error
 from entrepot.chassis.limits import Limiter
 from entrepot.chassis.log import LineWriter
@@ -27,6 +27,7 @@ from entrepot.gateway.cache import AnswerCache
 from entrepot.gateway.exchange import Exchange
 from entrepot.gateway.pages import PAGES, may_see
 from entrepot.gateway.probes import Prober
+from entrepot.gateway.table import Table
 from entrepot.identity.keys import Keyring
 from entrepot.identity.revocation import Revocations
 from entrepot.identity.tokens import Verifier, addressee
@@ -34,14 +35,21 @@ from entrepot.settings import Settings
 from entrepot.wire.clock import Clock
 from entrepot.wire.server import ServerConnection
 
-if TYPE_CHECKING:
-    from entrepot.gateway.table import Table
-
 log = logging.getLogger(__name__)
 
 SWEEP_S = 0.25
 PLACES_POLL_S = 0.005
 """How often places that other processes gave back are looked for, while somebody waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A catalog made ready, not in force yet."""
+
+    table: Table
+    links: dict[str, Link]
+    connectors: dict[str, RecordConnector]
+    endpoints: int
 
 
 class Gateway:
@@ -95,8 +103,9 @@ class Gateway:
         )  # fmt: skip
         self.links: dict[str, Link] = {}
         self.connectors: dict[str, RecordConnector] = {}
-        self.table: Table = table.build(Catalog(), {}, {}, self.limiter)
+        self.table = table.build(Catalog(), {}, {}, self.limiter)
         self._closing: list[Link] = []
+        self._loading: asyncio.Future[Prepared | None] | None = None
         self._revision_counter = shared.counter("revision")
         self._seen_revision = -1
         self._prober = Prober(shared, loop)
@@ -108,42 +117,67 @@ class Gateway:
 
     # -- the catalog
 
-    def snapshot_path(self) -> Path:
-        """Return where the snapshot of the catalog lies."""
-        return self.settings.store.directory / "snapshot.json"
+    def load(self) -> None:
+        """Take the catalog of the snapshot into force before the first request."""
+        self._seen_revision = self._revision_counter.read()
+        prepared = self._prepared()
+        if prepared is not None:
+            self.enforce(prepared)
 
     def refresh(self) -> None:
         """Take a new revision of the catalog and new revocations into force, if there are any."""
         seen = self._revision_counter.read()
-        if seen != self._seen_revision:
+        if seen != self._seen_revision and self._loading is None:
             self._seen_revision = seen
-            self._load_catalog()
+            # A catalog of thousands of endpoints takes a second to make ready: not on the loop.
+            self._loading = self.loop.run_in_executor(None, self._prepared)
+            self._loading.add_done_callback(self._loaded)
         try:
             self.verifier.refresh()
         except StoreUnavailable as error:
             log.error("revocations cannot be read, the known ones stay in force", extra={"reason": str(error)})
         self.verifier.prune(self.clock.wall)
 
-    def _load_catalog(self) -> None:
-        if not self.snapshot_path().exists():
+    def _loaded(self, loading: asyncio.Future[Prepared | None]) -> None:
+        self._loading = None
+        if loading.cancelled():
             return
+        prepared = loading.result()
+        if prepared is not None:
+            self.enforce(prepared)
+            gc.freeze()
+
+    def _prepared(self) -> Prepared | None:
+        path = self.settings.store.directory / "snapshot.json"
+        if not path.exists():
+            return None
         try:
-            self.enforce(read_snapshot(self.snapshot_path()))
+            with collector_paused():
+                return self.prepare(read_snapshot(path))
         except Error as error:
             log.error("the new catalog cannot be used, the one in force stays", extra={"reason": str(error)})
+            return None
 
-    def enforce(self, catalog: Catalog) -> None:
-        """Serve from *catalog* from now on; connections to upstreams that stay as they were are kept."""
+    def prepare(self, catalog: Catalog) -> Prepared:
+        """Make *catalog* ready; may run in a thread. Links to upstreams that stay as they were are kept.
+
+        Raises SettingsError when a secret cannot be read.
+        """
         links = {name: self._link(upstream) for name, upstream in catalog.upstreams.items()}
         connectors = {
             name: self.connectors[name] if self.links.get(name) is link else OdooConnector(link.upstream, link.post)
             for name, link in links.items()
             if link.upstream.kind == "odoo"
         }
-        self.table = table.build(catalog, links, connectors, self.limiter)
-        self._closing += [link for name, link in self.links.items() if links.get(name) is not link]
-        self.links, self.connectors = links, connectors
-        log.info("catalog in force", extra={"revision": catalog.revision, "endpoints": len(catalog.endpoints)})
+        return Prepared(
+            table.build(catalog, links, connectors, self.limiter), links, connectors, len(catalog.endpoints)
+        )
+
+    def enforce(self, prepared: Prepared) -> None:
+        """Serve from *prepared* from now on; what has begun goes on with the table that it began with."""
+        self._closing += [link for name, link in self.links.items() if prepared.links.get(name) is not link]
+        self.table, self.links, self.connectors = prepared.table, prepared.links, prepared.connectors
+        log.info("catalog in force", extra={"revision": self.table.revision, "endpoints": prepared.endpoints})
 
     def _link(self, upstream: Upstream) -> Link:
         known = self.links.get(upstream.name)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import jsonschema_rs
 
 from entrepot.catalog.definitions import CachePolicy, Endpoint
+from entrepot.catalog.schemas import compile_schema
 from entrepot.chassis.limits import Bucket
 from entrepot.chassis.metrics import Histogram
+from entrepot.connectors.base import Json
 from entrepot.connectors.link import Link
 from entrepot.identity.partners import Client, Partner
 
@@ -20,16 +23,16 @@ if TYPE_CHECKING:
 Kind = Literal["list", "read", "create", "update", "delete", "call", "relay"]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Operation:
     """One method of one endpoint.
 
     *act* calls the upstream. *variables* names the values of the path template, in order.
 
-    *validator* checks the JSON body; None means that the body is not looked at. *where_names* are the template
-    values that decide whose records are seen. *ends* names the endpoints whose kept answers a write here
-    may make wrong. *negotiated* names the request fields that an upstream chooses the
-    answer by. *durations* is the histogram of each status, filled as statuses occur.
+    *schema* makes what the JSON body must fulfil; None means that the body is not looked at. *where_names* are the
+    template values that decide whose records are seen. *ends* names the endpoints whose kept answers a write here may
+    make wrong. *negotiated* names the request fields that an upstream chooses the answer by. *durations* is the
+    histogram of each method and status, filled as they occur.
     """
 
     endpoint: Endpoint
@@ -40,13 +43,20 @@ class Operation:
     act: Callable[[Exchange], None]
     bucket: Bucket | None = None
     cache: CachePolicy | None = None
-    validator: jsonschema_rs.Draft202012Validator | None = None
+    schema: Callable[[], Json] | None = None
     where_names: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
     negotiated: tuple[bytes, ...] = ()
     durations: dict[tuple[bytes, int], Histogram] = field(default_factory=dict)
 
-    @property
+    @cached_property
+    def validator(self) -> jsonschema_rs.Draft202012Validator:
+        """The compiled schema. Made when it is first wanted: of thousands of endpoints few are written to."""
+        if self.schema is None:
+            raise ValueError(f"{self.endpoint.name} takes no JSON body")
+        return compile_schema(self.schema())
+
+    @cached_property
     def log_name(self) -> bytes:
         """The endpoint's name in a log line."""
         return self.endpoint.name.encode("ascii", "replace")
@@ -60,7 +70,7 @@ class Place:
     allow: str
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Principal:
     """A client of the snapshot with its partner and its rate; *values* are those of its templates."""
 
@@ -69,7 +79,7 @@ class Principal:
     bucket: Bucket | None
     values: dict[str, Any]
 
-    @property
+    @cached_property
     def log_name(self) -> bytes:
         """The client's name in a log line."""
         return self.client.name.encode("ascii", "replace")

@@ -9,7 +9,7 @@ from typing import Any
 
 from entrepot.catalog.definitions import Catalog, Endpoint
 from entrepot.catalog.routing import Router
-from entrepot.catalog.schemas import body_schema, compile_schema
+from entrepot.catalog.schemas import body_schema
 from entrepot.chassis.limits import Bucket, Limiter, Rate
 from entrepot.connectors.base import CallMapping, Json, ModelMapping, RecordConnector, RelayMapping
 from entrepot.connectors.http import Relay
@@ -139,33 +139,37 @@ class _Compiler:
         for kind in mapping.operations:
             method, single = _MODEL_METHODS[kind]
             where = path.rstrip("/") + "/{id}" if single else path
-            schema = body_schema(mapping, kind) if kind in {"create", "update"} else None
+            schema = partial(body_schema, mapping, kind) if kind in {"create", "update"} else None
             act = partial(records.start, getattr(work, kind))
             yield where, method, self._operation(where, method, kind, act, schema)
 
     def _call(self, path: str, mapping: CallMapping, work: CallWork) -> Iterator[tuple[str, bytes, Operation]]:
         method = mapping.http_method.encode("ascii")
-        schema = body_schema(mapping, "call") if any(a.body_field for a in mapping.arguments) else None
+        schema = partial(body_schema, mapping, "call") if any(a.body_field for a in mapping.arguments) else None
         yield path, method, self._operation(path, method, "call", partial(records.start, work.call), schema)
 
     def _relay(self, path: str, mapping: RelayMapping) -> Iterator[tuple[str, bytes, Operation]]:
         act = partial(relay.start, Relay(mapping, self._link, variables(path)))
         for name in mapping.methods:
             method = name.encode("ascii")
-            schema = None if method in _READS else mapping.schema
+            schema = None if method in _READS or mapping.schema is None else partial(_given, mapping.schema)
             yield path, method, self._operation(path, method, "relay", act, schema)
 
     def _operation(
-        self, path: str, method: bytes, kind: Kind, act: Callable[[Exchange], None], schema: Json
+        self, path: str, method: bytes, kind: Kind, act: Callable[[Exchange], None], schema: Callable[[], Json] | None
     ) -> Operation:
         endpoint = self._endpoint
         scopes = endpoint.read_scopes if method in _READS else endpoint.write_scopes
         return Operation(
             endpoint=endpoint, kind=kind, variables=variables(path), scopes=frozenset(scopes), link=self._link,
             act=act, bucket=self._bucket, cache=endpoint.cache if method in _READS else None,
-            validator=None if schema is None else compile_schema(schema), where_names=self._where_names,
+            schema=schema, where_names=self._where_names,
             ends=() if method in _READS else self._ends, negotiated=_NEGOTIATED if kind == "relay" else (),
         )  # fmt: skip
+
+
+def _given(schema: Json) -> Json:
+    return schema
 
 
 def variables(path: str) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """cache: fresh or not modified. 200 304. Afterwards: keep the answer, or serve a kept one when the upstream fails.
 
 RFC 9111 and 5861 by the operator's policy: the endpoint's ``cache`` says how long an answer is fresh and how much
-longer it may stand in for a failing upstream. ``Age`` and ``Cache-Status`` (RFC 9211) tell the caller. The clock here is
-the system's, not the coarse one: an answer may be fresh for less than the coarse one's tick.
+longer it may stand in for a failing upstream. ``Age`` and ``Cache-Status`` (RFC 9211) tell the caller. The clock here
+is the system's, not the coarse one: an answer may be fresh for less than the coarse one's tick.
 """
 
 from __future__ import annotations

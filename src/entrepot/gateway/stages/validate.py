@@ -18,7 +18,7 @@ def validate(exchange: Exchange) -> bool | None:
     maximum = operation.endpoint.max_body_bytes
     if length is not None and length > maximum:
         raise BodyTooLarge(f"the body has {length} bytes, at most {maximum} are taken")
-    if operation.validator is None:
+    if operation.schema is None:
         return None
     if length is not None or exchange.chunked:
         check_media_type(exchange.fields, operation.kind)
