@@ -1,0 +1,290 @@
+"""Reload, more workers, fewer, stop and kill: what is in flight is answered, and what was in force stays in force."""
+
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+from conftest import begin
+from rawclient import BrokenAnswerError
+from running import eventually
+from test_gateway_changes import Load
+from upstream import answers, gated, resets
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def own(make_daemon):
+    """A daemon of this module's own: it is reloaded, stopped and killed."""
+    return make_daemon()
+
+
+@pytest.fixture
+def running(own):
+    if own.process.poll() is not None:
+        own.start()
+    own.wait_ready()
+    return own
+
+
+def test_reload_under_load_fails_no_request(running):
+    before = running.workers()
+    with Load(running, threads=4) as load:
+        for _ in range(2):
+            running.process.send_signal(signal.SIGHUP)
+            time.sleep(1.5)
+        assert eventually(lambda: len(running.workers()) == 2 and not set(before) & set(running.workers()), 8.0)
+        time.sleep(0.5)
+
+    assert load.failed == []
+    assert load.count > 500
+
+
+def test_workers_more_and_fewer_under_load_fail_no_request(running):
+    with Load(running, threads=4) as load:
+        running.process.send_signal(signal.SIGTTIN)
+        assert eventually(lambda: len(running.workers()) == 3, 5.0)
+        time.sleep(0.5)
+        running.process.send_signal(signal.SIGTTOU)
+        assert eventually(lambda: len(running.workers()) == 2, 8.0)
+        time.sleep(0.5)
+
+    assert load.failed == []
+
+
+class Callers:
+    """Threads that call until the daemon refuses connections; ``failed`` is what was taken and not answered."""
+
+    def __init__(self, daemon, count):
+        self.failed = []
+        self._daemon = daemon
+        self._head = daemon.head("GET", "/v1/echo/load", token="shop")
+        self._threads = [threading.Thread(target=self._work) for _ in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def join(self):
+        for thread in self._threads:
+            thread.join()
+
+    def _work(self):
+        with suppress(ConnectionRefusedError):
+            while True:
+                with self._daemon.wire() as wire:
+                    self._keep_calling(wire)
+
+    def _keep_calling(self, wire):
+        # A connection that was still in the backlog at the end was never taken: its first request does not count.
+        with suppress(BrokenAnswerError, ConnectionResetError):
+            ended = self._ask(wire)
+            while not ended:
+                try:
+                    ended = self._ask(wire)
+                except (BrokenAnswerError, OSError) as exc:
+                    self.failed.append(exc)
+                    return
+
+    def _ask(self, wire):
+        wire.send(self._head)
+        answer = wire.answer()
+        if answer.status != 200:
+            self.failed.append(answer)
+        return answer.header("connection") == "close"
+
+
+def test_stop_under_load_answers_all_that_it_has_taken(running):
+    callers = Callers(running, 8)
+    time.sleep(0.5)
+    code = running.stop()
+    callers.join()
+
+    assert code == 0
+    assert callers.failed == []
+
+
+def test_stop_waits_for_a_slow_answer(running, upstream, name):
+    gate = threading.Event()
+    upstream.plan(f"/lasting/{name}", gated(gate, b"late"))
+    with running.wire() as wire:
+        wire.send(running.head("GET", f"/v1/lasting/{name}", token="shop"))
+        assert eventually(lambda: upstream.seen_at(f"/lasting/{name}"))
+        running.process.terminate()
+        time.sleep(1.5)
+        gate.set()
+        answer = wire.answer()
+
+        assert (answer.status, answer.body) == (200, b"late")
+        assert answer.header("connection") == "close"
+    assert running.process.wait(8) == 0
+
+
+def test_stop_does_not_wait_for_ever(running, upstream, name):
+    upstream.plan(f"/lasting/{name}", gated(threading.Event()))
+    with running.wire() as wire:
+        wire.send(running.head("GET", f"/v1/lasting/{name}", token="shop"))
+        assert eventually(lambda: upstream.seen_at(f"/lasting/{name}"))
+        begun = time.monotonic()
+
+        running.stop(timeout_s=12)
+
+        assert time.monotonic() - begun < 8
+
+
+def test_idle_connections_do_not_hold_up_a_stop(running):
+    wires = [running.wire() for _ in range(20)]
+    begun = time.monotonic()
+    running.stop()
+    took_s = time.monotonic() - begun
+    for wire in wires:
+        wire.close()
+
+    assert took_s < 4
+
+
+def test_killed_worker_takes_only_its_own_connections_and_is_replaced(running):
+    with running.one_wire_for_each_worker() as wires:
+        victim, survivor = wires
+        os.kill(running.worker_of(victim), signal.SIGKILL)
+
+        survivor.send(running.head("GET", "/v1/echo/x", token="shop"))
+        assert survivor.answer().status == 200
+        assert eventually(lambda: len(running.workers()) == 2, 4.0)
+        assert running.call("GET", "/v1/echo/x", token="shop").status == 200
+
+
+def test_killed_worker_gives_its_places_back(running, upstream, name):
+    gate = threading.Event()
+    upstream.plan(f"/narrow/{name}", gated(gate))
+    wires = [running.wire() for _ in range(2)]
+    for wire in wires:
+        wire.send(running.head("GET", f"/v1/narrow/{name}", token="shop"))
+    assert eventually(lambda: len(upstream.seen_at(f"/narrow/{name}")) == 2)
+    for pid in running.workers():
+        os.kill(pid, signal.SIGKILL)
+    for wire in wires:
+        wire.close()
+    gate.set()
+    running.wait_ready()
+
+    assert eventually(lambda: running.call("GET", "/v1/narrow/after", token="shop").status == 200, 3.0)
+
+
+def test_limit_holds_over_a_reload_and_the_kill_of_a_worker(running):
+    begun = time.monotonic()
+    passed = 0
+    for round_ in range(8):
+        for _ in range(12):
+            with suppress(BrokenAnswerError, OSError):
+                passed += running.call("GET", "/v1/echo/x", token="metered").status == 200
+        if round_ == 2:
+            running.process.send_signal(signal.SIGHUP)
+        if round_ == 5:
+            os.kill(running.workers()[0], signal.SIGKILL)
+        time.sleep(0.4)
+    took_s = time.monotonic() - begun
+
+    assert passed <= 10 + 2 * took_s + 1
+    assert passed >= 0.98 * (10 + 2 * (took_s - 1.0)) - 2
+
+
+def test_revocation_outlives_a_restart_with_and_without_the_database(running):
+    token = running.issue("shop")
+    assert running.call("GET", "/v1/echo/x", token=token).status == 200
+    running.entrepot("token", "revoke", token)
+    running.stop()
+
+    running.start()
+    running.wait_ready()
+    with_database = running.call("GET", "/v1/echo/x", token=token).status
+    running.stop()
+    for path in running.store.glob("entrepot.db*"):
+        path.unlink()
+    running.start()
+    running.wait_ready()
+    without = running.call("GET", "/v1/echo/x", token=token).status
+    good = running.call("GET", "/v1/echo/x", token="shop").status
+
+    assert (with_database, without, good) == (401, 401, 200)
+    running.stop()
+    begin(running)
+
+
+def test_cache_outlives_a_restart_and_an_outage(running, upstream, name):
+    assert running.call("GET", f"/v1/brief/{name}", token="shop").status == 200
+    running.stop()
+    upstream.plan(f"/brief/{name}", resets())
+    running.start()
+    running.wait_ready()
+
+    answer = running.call("GET", f"/v1/brief/{name}", token="shop")
+
+    assert answer.status == 200, answer.body
+    assert "fwd=stale" in answer.header("cache-status")
+
+
+def test_broken_settings_on_reload_leave_the_old_workers(running):
+    before = running.workers()
+    good = running.settings.read_text(encoding="utf-8")
+    running.write_settings(more="[gatway]\nx = 1\n")
+    running.process.send_signal(signal.SIGHUP)
+    time.sleep(1.0)
+
+    assert running.call("GET", "/v1/echo/x", token="shop").status == 200
+    assert running.workers() == before
+    assert "gatway" in running.log()
+    assert "Traceback" not in running.log()
+    running.settings.write_text(good, encoding="utf-8")
+
+
+def test_worker_count_in_the_settings_is_taken_on_reload(running):
+    running.write_settings(workers=1)
+    running.process.send_signal(signal.SIGHUP)
+    one = eventually(lambda: len(running.workers()) == 1, 8.0)
+    running.write_settings(workers=2)
+    running.process.send_signal(signal.SIGHUP)
+    two = eventually(lambda: len(running.workers()) == 2, 8.0)
+
+    assert (one, two) == (True, True)
+    running.wait_ready()
+
+
+def test_metrics_add_up_over_workers_that_came_and_went(running, upstream, name):
+    def served():
+        text = running.call("GET", "/metrics").body.decode()
+        lines = [
+            line
+            for line in text.splitlines()
+            if line.startswith("http_request_duration_seconds_count") and 'handler="fixed"' in line
+        ]
+        return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+    upstream.plan("/fixed", answers(b"x"))
+    before = served()
+    for _ in range(20):
+        assert running.call("GET", "/v1/fixed", token="shop").status == 200
+    time.sleep(1.6)
+    os.kill(running.workers()[0], signal.SIGKILL)
+    running.wait_ready()
+
+    assert eventually(lambda: served() == before + 20, 3.0)
+
+
+def test_second_sigterm_is_no_quick_stop(running, upstream, name):
+    gate = threading.Event()
+    upstream.plan(f"/lasting/{name}", gated(gate, b"late"))
+    with running.wire() as wire:
+        wire.send(running.head("GET", f"/v1/lasting/{name}", token="shop"))
+        assert eventually(lambda: upstream.seen_at(f"/lasting/{name}"))
+        for pid in running.workers():
+            os.kill(pid, signal.SIGTERM)
+        time.sleep(0.3)
+        for pid in running.workers():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        time.sleep(0.3)
+        gate.set()
+
+        assert wire.answer().body == b"late"

@@ -1,0 +1,178 @@
+"""Upstreams that refuse, hang, break off or lie: each has its status, and partners hear nothing of its insides."""
+
+import threading
+import time
+
+import pytest
+from rawclient import BrokenAnswerError
+from upstream import hangs, resets, sends, streams
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
+BAD = (502, "upstream-bad-answer")
+AWAY = (503, "upstream-unavailable")
+LATE = (504, "upstream-timeout")
+BEFORE_THE_ANSWER = {
+    "closes without a word": (sends(b""), AWAY),
+    "resets": (resets(), AWAY),
+    "closes in the status line": (sends(b"HTTP/1.1 2"), AWAY),
+    "closes in the head": (sends(OK + b"content-type: text/plain\r\n"), AWAY),
+    "hangs": (hangs(), LATE),
+    "hangs in the head": (hangs(OK + b"content-type: t"), LATE),
+    "is no HTTP": (sends(b"SSH-2.0-OpenSSH_9.2\r\n"), BAD),
+    "sends noise": (sends(bytes(range(256)) * 8), BAD),
+    "is HTTP/0.9": (sends(b"<html>hello</html>"), BAD),
+    "is HTTP/2": (sends(b"\0\0\x12\4\0\0\0\0\0"), BAD),
+    "speaks TLS": (sends(b"\x15\x03\x01\x00\x02\x02\x28"), BAD),
+    "has status 99": (sends(b"HTTP/1.1 99 X\r\ncontent-length: 0\r\n\r\n"), BAD),
+    "has a status in words": (sends(b"HTTP/1.1 OK\r\ncontent-length: 0\r\n\r\n"), BAD),
+    "has two lengths": (sends(OK + b"content-length: 3\r\ncontent-length: 4\r\n\r\nabcd"), BAD),
+    "has the same length twice": (sends(OK + b"content-length: 3\r\ncontent-length: 3\r\n\r\nabc"), BAD),
+    "has two lengths in one field": (sends(OK + b"content-length: 3, 4\r\n\r\nabcd"), BAD),
+    "has a negative length": (sends(OK + b"content-length: -1\r\n\r\n"), BAD),
+    "has an endless length": (sends(OK + b"content-length: 99999999999999999999999\r\n\r\n"), BAD),
+    "has a length beside chunks": (
+        sends(OK + b"content-length: 3\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"),
+        BAD,
+    ),
+    "has an unknown coding": (sends(OK + b"transfer-encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"), BAD),
+    "has LF for CRLF": (sends(b"HTTP/1.1 200 OK\ncontent-length: 3\n\nabc"), BAD),
+    "has a folded field": (sends(OK + b"x-a: b\r\n c\r\ncontent-length: 0\r\n\r\n"), BAD),
+    "has a NUL in a field": (sends(OK + b"x-a: b\0c\r\ncontent-length: 0\r\n\r\n"), BAD),
+    "has a CR in a field": (sends(OK + b"x-a: b\rset-cookie: c\r\ncontent-length: 0\r\n\r\n"), BAD),
+    "has a field without a name": (sends(OK + b": b\r\ncontent-length: 0\r\n\r\n"), BAD),
+    "has 1 MB of fields": (
+        sends(OK + b"".join(b"x-%d: %b\r\n" % (i, b"y" * 1000) for i in range(1000)) + b"\r\n"),
+        BAD,
+    ),
+    "has an endless head": (streams(OK, b"x-more: " + b"y" * 1000 + b"\r\n", times=20_000), BAD),
+    "switches protocols unasked": (
+        sends(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"),
+        BAD,
+    ),
+    "sends hints for ever": (streams(b"", b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"), LATE),
+}
+HANGING = {"hangs", "hangs in the head"}
+
+
+@pytest.fixture(scope="module")
+def gathered(gateway, upstream):
+    """The answers to all faults, asked for at once: those that hang take a second each."""
+    found = {}
+    for number, (script, _) in enumerate(BEFORE_THE_ANSWER.values()):
+        upstream.plan(f"/echo/fault-{number}", script)
+
+    def ask(fault, number):
+        found[fault] = gateway.call("GET", f"/v1/echo/fault-{number}", token="shop")
+
+    threads = [threading.Thread(target=ask, args=(fault, number)) for number, fault in enumerate(BEFORE_THE_ANSWER)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+@pytest.mark.parametrize("fault", BEFORE_THE_ANSWER)
+def test_fault_before_the_answer_is_a_problem(gathered, assert_problem, fault):
+    status, code = BEFORE_THE_ANSWER[fault][1]
+
+    assert_problem(gathered[fault], status, code)
+
+
+def test_upstream_that_refuses_is_503(gateway, assert_problem):
+    begun = time.monotonic()
+
+    assert_problem(gateway.call("GET", "/v1/gone/x", token="shop"), *AWAY)
+    assert time.monotonic() - begun < 0.5
+
+
+def test_hanging_upstream_is_given_up_at_its_timeout(gateway, upstream, name):
+    upstream.plan(f"/echo/{name}", hangs())
+    begun = time.monotonic()
+
+    assert gateway.call("GET", f"/v1/echo/{name}", token="shop").status == 504
+    assert 0.4 < time.monotonic() - begun < 1.5
+
+
+def test_problem_of_an_upstream_names_neither_its_address_nor_its_words(gateway, upstream, name):
+    upstream.plan(f"/echo/{name}", sends(b"220 mail.internal.example ESMTP\r\n"))
+
+    answer = gateway.call("GET", f"/v1/echo/{name}", token="shop")
+
+    assert answer.status == 502
+    for secret in (b"mail.internal", b"127.0.0.1", str(upstream.port).encode()):
+        assert secret not in answer.body
+
+
+VERSIONS = ["HTTP/1.1", "HTTP/1.0"]
+IN_THE_BODY = {
+    "closes before the length": sends(OK + b"content-length: 100\r\n\r\nabc"),
+    "resets before the length": resets(OK + b"content-length: 100\r\n\r\nabc"),
+    "closes between chunks": sends(CHUNKED + b"3\r\nabc\r\n"),
+    "closes in a chunk": sends(CHUNKED + b"a\r\nabc"),
+    "has a bad chunk": sends(CHUNKED + b"3\r\nabc\r\nzz\r\nabc\r\n0\r\n\r\n"),
+    "has a chunk too long": sends(CHUNKED + b"3\r\nabcdef\r\n0\r\n\r\n"),
+    "hangs in the body": hangs(OK + b"content-length: 100\r\n\r\nabc"),
+    "hangs between chunks": hangs(CHUNKED + b"3\r\nabc\r\n"),
+}
+
+
+@pytest.fixture(scope="module")
+def broken_off(gateway, upstream):
+    """The answer, or None, to each fault in a body, over HTTP/1.1 and HTTP/1.0; all at once because some hang."""
+    found = {}
+
+    def ask(fault, version, number):
+        head = gateway.head("GET", f"/v1/echo/broken-{number}", token="shop").replace(b"HTTP/1.1", version.encode())
+        with gateway.wire(timeout_s=4) as wire:
+            wire.send(head)
+            try:
+                found[fault, version] = wire.answer()
+            except (BrokenAnswerError, ConnectionResetError):
+                found[fault, version] = None
+
+    threads = []
+    for number, (fault, script) in enumerate(IN_THE_BODY.items()):
+        upstream.plan(f"/echo/broken-{number}", script)
+        threads += [threading.Thread(target=ask, args=(fault, version, number)) for version in VERSIONS]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return found
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("fault", IN_THE_BODY)
+def test_fault_in_the_body_never_looks_like_a_whole_answer(broken_off, assert_problem, fault, version):
+    answer = broken_off[fault, version]
+
+    if answer is not None:
+        assert answer.status in {502, 503, 504}, f"looks like a whole answer: {answer}"
+        assert_problem(answer, answer.status, answer.json()["code"])
+    assert_problem.serves()
+
+
+def test_broken_answer_without_a_length_ends_with_a_reset_for_http_1_0(gateway, upstream, name):
+    upstream.plan(f"/echo/{name}", hangs(CHUNKED + b"3\r\nabc\r\n"))
+    head = gateway.head("GET", f"/v1/echo/{name}", token="shop").replace(b"HTTP/1.1", b"HTTP/1.0")
+
+    with gateway.wire(timeout_s=4) as wire:
+        wire.send(head)
+        with pytest.raises(ConnectionResetError):
+            read_to_the_end(wire.sock)
+
+
+def read_to_the_end(sock):
+    while sock.recv(65536):
+        pass
+
+
+def test_fault_in_the_body_is_in_the_log(gateway, upstream, name):
+    upstream.plan(f"/echo/{name}", hangs(OK + b"content-length: 100\r\n\r\nabc"))
+    with pytest.raises(BrokenAnswerError):
+        gateway.call("GET", f"/v1/echo/{name}", token="shop")
+
+    lines = gateway.log_lines(upstream.seen_at(f"/echo/{name}")[0].header("x-request-id"))
+    assert any("WARNING" in line or "ERROR" in line for line in lines), lines
