@@ -27,7 +27,7 @@ _LOOPBACK = networks("127.0.0.0/8 ::1/128")
 class StoreSettings:
     """Where Entrepot keeps what must last."""
 
-    directory: Path = setting(  # noqa: RUF009 - makes a field, as field() does
+    directory: Path = setting(
         Path("/var/lib/entrepot"), "Database, keys, snapshot, sockets; must last and be backed up."
     )
     url: str = setting(

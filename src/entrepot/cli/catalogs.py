@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from functools import partial
-from pathlib import Path
 
 from entrepot.catalog.revisions import current
-from entrepot.cli.live import LiveTypes
 from entrepot.cli.output import complain, say, say_json
 from entrepot.cli.startup import start
-from entrepot.connectors.base import Upstream
 from entrepot.declarative import apply as applying
-from entrepot.declarative.document import check_files
 from entrepot.declarative.export import export as exported
+from entrepot.declarative.live import LiveTypes
 from entrepot.services import Services
 
 
@@ -35,19 +30,16 @@ def diff(arguments: argparse.Namespace) -> int:
 def apply(arguments: argparse.Namespace) -> int:
     """Bring the files into force and say what that changed."""
     started = start(arguments)
-    with Services.from_settings(started.settings) as services:
-        database, files = services.database, arguments.files
-        directory = started.settings.store.directory
-        with LiveTypes(directory, partial(_upstreams, services, files)) as ask:
-            done = applying.apply(
-                database,
-                files,
-                ask=ask,
-                snapshot=services.snapshot_path,
-                counter=services.revision_counter,
-                by=started.by,
-                prune=arguments.prune,
-            )
+    with Services.from_settings(started.settings) as services, LiveTypes(started.settings.store.directory) as ask:
+        done = applying.apply(
+            services.database,
+            arguments.files,
+            ask=ask,
+            snapshot=services.snapshot_path,
+            counter=services.revision_counter,
+            by=started.by,
+            prune=arguments.prune,
+        )
     for warning in done.warnings:
         complain(f"warning: {warning}")
     if arguments.json:
@@ -65,13 +57,6 @@ def _say_applied(done: applying.Applied) -> None:
         say(f"revision {done.revision} is in force")
     else:
         say(f"nothing to do: revision {done.revision} is in force")
-
-
-def _upstreams(services: Services, files: Sequence[Path]) -> Mapping[str, Upstream]:
-    """Return the upstreams as the files define them, and those in force that no file names."""
-    document = current(services.database).document
-    standing = {("upstreams", name): definition for name, definition in document.get("upstreams", {}).items()}
-    return check_files(files, standing).catalog.upstreams
 
 
 def export(arguments: argparse.Namespace) -> int:

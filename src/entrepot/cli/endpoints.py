@@ -6,9 +6,9 @@ import argparse
 
 from entrepot.catalog.model_types import FieldTypes
 from entrepot.chassis.errors import Error
-from entrepot.cli.live import LiveTypes
 from entrepot.cli.output import say_json, say_table
 from entrepot.cli.startup import start
+from entrepot.declarative.live import LiveTypes
 from entrepot.services import Services
 
 
@@ -27,8 +27,8 @@ def fields(arguments: argparse.Namespace) -> int:
         if arguments.upstream not in known:
             which = ", ".join(known) or "none"
             raise UnknownUpstreamError(f"no Odoo upstream {arguments.upstream!r} is in force; there are: {which}")
-        with LiveTypes(settings.store.directory, lambda: upstreams) as ask:
-            found = ask(arguments.upstream, arguments.model)
+        with LiveTypes(settings.store.directory) as ask:
+            found = ask(upstreams[arguments.upstream], arguments.model)
     if arguments.json:
         say_json(found)
     else:

@@ -6,17 +6,13 @@ import argparse
 import sys
 import time
 
-from sqlalchemy import select
-
 from entrepot.chassis.errors import Error
 from entrepot.cli.output import complain, say, say_json, say_table
 from entrepot.cli.startup import Started, start
 from entrepot.cli.times import lifetime_s, moment_text
-from entrepot.identity.claims import Claims
-from entrepot.identity.desk import Desk, Revoked
+from entrepot.identity.desk import Desk, Held, Revoked
 from entrepot.identity.partners import Client
 from entrepot.services import Services
-from entrepot.store.identity import Token
 
 _FROM_INPUT = "-"
 
@@ -112,7 +108,8 @@ def show(arguments: argparse.Namespace) -> int:
     """List the tokens that were issued, the latest first, and whether they are good."""
     started = start(arguments)
     with Services.from_settings(started.settings) as services:
-        rows = [_row(services, token) for token in _tokens(services, arguments)]
+        held = services.desk.issued(client=arguments.client, partner=arguments.partner)
+    rows = [_row(token) for token in held]
     if arguments.json:
         say_json(rows)
     elif rows:
@@ -120,27 +117,14 @@ def show(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tokens(services: Services, arguments: argparse.Namespace) -> list[Token]:
-    wanted = select(Token).order_by(Token.issued_at.desc(), Token.jti)
-    if arguments.client is not None:
-        wanted = wanted.where(Token.client == arguments.client)
-    if arguments.partner is not None:
-        wanted = wanted.where(Token.partner == arguments.partner)
-    with services.database.reading() as session:
-        return list(session.scalars(wanted))
-
-
-def _row(services: Services, token: Token) -> dict[str, str]:
-    issued_at, expires_at = token.issued_at.timestamp(), token.expires_at.timestamp()
-    scopes = frozenset(token.scopes.split())
-    claims = Claims(token.client, token.partner, token.jti, scopes, expires_at, int(issued_at), token.kid)
-    state = "expired" if expires_at <= time.time() else "good"
+def _row(held: Held) -> dict[str, str]:
+    claims = held.claims
     return {
-        "jti": token.jti,
-        "client": token.client,
-        "partner": token.partner,
-        "state": "revoked" if services.revocations.is_revoked(claims) else state,
-        "issued": moment_text(issued_at),
-        "expires": moment_text(expires_at),
-        "scopes": token.scopes,
+        "jti": claims.jti,
+        "client": claims.client,
+        "partner": claims.partner,
+        "state": held.state,
+        "issued": moment_text(claims.issued_at),
+        "expires": moment_text(claims.expires_at),
+        "scopes": " ".join(sorted(claims.scopes)),
     }

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from entrepot.catalog.definitions import Catalog
 from entrepot.catalog.fields import needed_models, used_types
 from entrepot.catalog.model_types import FieldTypes, Types, reduced
+from entrepot.connectors.base import Upstream
 from entrepot.errors import UpstreamError
 
-AskTypes = Callable[[str, str], FieldTypes]
+AskTypes = Callable[[Upstream, str], FieldTypes]
 """Return ``fields_get`` of a model, given upstream and model; raises UpstreamError."""
 
 
@@ -33,7 +34,7 @@ def known_types(catalog: Catalog, ask: AskTypes | None, former: Types) -> KnownT
     failed: set[tuple[str, str]] = set()
     while needed := needed_models(catalog, found) - failed:
         for upstream, model in sorted(needed):
-            types = None if ask is None else _asked(ask, upstream, model, reasons)
+            types = None if ask is None else _asked(ask, catalog.upstreams[upstream], model, reasons)
             if types is None:
                 types = former.get(upstream, {}).get(model)
             if types is None:
@@ -47,15 +48,15 @@ def known_types(catalog: Catalog, ask: AskTypes | None, former: Types) -> KnownT
     return KnownTypes(used_types(catalog, found), tuple(warnings))
 
 
-def _asked(ask: AskTypes, upstream: str, model: str, reasons: dict[str, str]) -> FieldTypes | None:
-    if upstream in reasons:
+def _asked(ask: AskTypes, upstream: Upstream, model: str, reasons: dict[str, str]) -> FieldTypes | None:
+    if upstream.name in reasons:
         return None
     try:
         return reduced(ask(upstream, model))
     except UpstreamError as exc:
         # A model that does not exist is no reason to give up on the upstream; one that is away is, or each would wait.
         if exc.retryable:
-            reasons[upstream] = str(exc)
+            reasons[upstream.name] = str(exc)
         else:
-            reasons.setdefault(f"{upstream} ({model})", str(exc))
+            reasons.setdefault(f"{upstream.name} ({model})", str(exc))
         return None

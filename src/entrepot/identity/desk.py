@@ -10,11 +10,13 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
 from sqlalchemy import Select, func, select
 from sqlalchemy.orm import Session
 
 from entrepot.errors import Conflict, StoreUnavailable
+from entrepot.identity.claims import Claims
 from entrepot.identity.keys import Keyring
 from entrepot.identity.partners import Client
 from entrepot.identity.revocation import Kind, Revocation, Revocations
@@ -34,6 +36,17 @@ class Revoked:
     value: str
     new: bool
     stored: bool
+
+
+TokenState = Literal["good", "expired", "revoked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A token that was issued, and whether it is still good."""
+
+    claims: Claims
+    state: TokenState
 
 
 class Desk:
@@ -78,6 +91,23 @@ class Desk:
         with database.transaction() as session:
             session.add(_token_row(token, client, by))
         return token
+
+    def issued(self, *, client: str | None = None, partner: str | None = None) -> list[Held]:
+        """Return the tokens issued to *client* or *partner*, or to all, the latest first. Raises StoreUnavailable."""
+        wanted = select(tables.Token).order_by(tables.Token.issued_at.desc(), tables.Token.jti)
+        if client is not None:
+            wanted = wanted.where(tables.Token.client == client)
+        if partner is not None:
+            wanted = wanted.where(tables.Token.partner == partner)
+        with self._present().reading() as session:
+            return [self._held(row) for row in session.scalars(wanted)]
+
+    def _held(self, row: tables.Token) -> Held:
+        scopes = frozenset(row.scopes.split())
+        expires_at, issued_at = row.expires_at.timestamp(), int(row.issued_at.timestamp())
+        claims = Claims(row.client, row.partner, row.jti, scopes, expires_at, issued_at, row.kid)
+        state: TokenState = "expired" if expires_at <= self._clock() else "good"
+        return Held(claims, "revoked" if self._revocations.is_revoked(claims) else state)
 
     def revoke_token(self, token: bytes, *, by: str) -> Revoked:
         """Revoke *token*, which may have expired. Raises InvalidToken when it is none of ours."""

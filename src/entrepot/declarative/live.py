@@ -1,9 +1,8 @@
-"""Ask live upstreams for field types, from a command: an event loop for as long as there is something to ask."""
+"""Ask live upstreams for field types: an event loop for as long as there is something to ask."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,7 +12,6 @@ from entrepot.chassis.shared import SharedState
 from entrepot.connectors.base import Upstream
 from entrepot.connectors.link import Link
 from entrepot.connectors.odoo.connector import OdooConnector
-from entrepot.errors import UpstreamMisconfigured
 from entrepot.wire.clock import Clock
 
 TICK_S = 0.01
@@ -22,14 +20,11 @@ TICK_S = 0.01
 class LiveTypes:
     """Call it with upstream and model for ``fields_get``. A context manager.
 
-    *directory* is the store's: what is asked counts against the upstream's ``concurrency`` on this host. *upstreams*
-    gives the definitions; it is called when the first question comes.
+    *directory* is the store's: what is asked counts against the upstream's ``concurrency`` on this host.
     """
 
-    def __init__(self, directory: Path, upstreams: Callable[[], Mapping[str, Upstream]]) -> None:
+    def __init__(self, directory: Path) -> None:
         self._shared = SharedState.open(directory / "shared")
-        self._upstreams = upstreams
-        self._known: Mapping[str, Upstream] | None = None
         self._runner = asyncio.Runner()
         self._clock = Clock()
         self._connectors: dict[str, tuple[Link, OdooConnector]] = {}
@@ -46,13 +41,9 @@ class LiveTypes:
         self._runner.close()
         self._shared.close()
 
-    def __call__(self, upstream: str, model: str) -> FieldTypes:
+    def __call__(self, upstream: Upstream, model: str) -> FieldTypes:
         """Return the fields of *model*. Raises UpstreamError."""
-        if self._known is None:
-            self._known = self._upstreams()
-        if upstream not in self._known or self._known[upstream].kind != "odoo":
-            raise UpstreamMisconfigured(f"the catalog has no Odoo upstream {upstream!r}")
-        return self._runner.run(self._ask(self._known[upstream], model))
+        return self._runner.run(self._ask(upstream, model))
 
     async def _ask(self, upstream: Upstream, model: str) -> FieldTypes:
         link, connector = self._connector(upstream)
