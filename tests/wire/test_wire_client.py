@@ -325,16 +325,16 @@ def test_the_connection_used_last_is_used_next(loop, upstream, ask):
 
 @pytest.mark.parametrize("framing", ["chunked", "length"])
 def test_a_body_is_streamed(loop, upstream, framing):
-    one = upstream(["read", 0.05, OK, "hang"])
+    one = upstream(["read", 0.1, OK, "hang"])
     pool = loop.pool(one.address)
     inbox = Inbox()
 
     def send():
         pool.send(inbox, b"POST / HTTP/1.1\r\n\r\n", streaming_body=framing)
         inbox.upstream.write_body(b"abc")
+        return inbox.upstream
 
-    loop.call(send)
-    connection = inbox.upstream
+    connection = loop.call(send)
     loop.call(lambda: (connection.write_body(b"defg"), connection.end_body(), connection.write_body(b"x")))
     inbox.wait()
     loop.call(pool.close)
@@ -365,8 +365,12 @@ def test_a_body_that_is_not_read_stops_its_producer(loop, upstream):
 def test_an_early_answer_ends_the_connection(loop, upstream):
     pool = loop.pool(upstream(["read", OK, "hang"]).address)
     inbox = Inbox()
-    loop.call(lambda: pool.send(inbox, b"POST / HTTP/1.1\r\n\r\n", streaming_body="chunked"))
-    connection = inbox.upstream
+
+    def send():
+        pool.send(inbox, b"POST / HTTP/1.1\r\n\r\n", streaming_body="chunked")
+        return inbox.upstream
+
+    connection = loop.call(send)
 
     assert inbox.wait().body == b"hi"
     assert pool.open == 0
