@@ -72,14 +72,15 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             self.gateway.make_exchange,
             self.gateway.clock,
             max_connections=settings.gateway.max_connections,
+            on_count=self._count_connections,
         )
         self.listeners = [
-            Listener(self.loop, sock.sock, self.server, mean=self._mean_connections) for sock in self.sockets
+            Listener(self.loop, sock.sock, self.server, mean=self.shared.mean_connections) for sock in self.sockets
         ]
 
-    def _mean_connections(self) -> float:
-        self.shared.set_connections(len(self.server.connections))
-        return self.shared.mean_connections()
+    def _count_connections(self, count: int) -> None:
+        # A worker that is about to go takes no more connections, so the others must not reckon with it.
+        self.shared.set_connections(-1 if self._stopping else count)
 
     def run(self) -> None:
         """Serve until stopped and drained."""
@@ -87,6 +88,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 20)
+        self._count_connections(0)
         for listener in self.listeners:
             listener.start()
         self.loop.call_soon(self._sweep)
@@ -103,7 +105,6 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         now = gateway.clock.now
         self.server.sweep(now)
         gateway.sweep()
-        self.shared.set_connections(len(self.server.connections))
         self._ticks += 1
         if self._ticks % 4 == 0:
             self.notify()
@@ -123,6 +124,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             return
         self._stopping = True
         self.alive = False
+        self._count_connections(0)
         for listener in self.listeners:
             listener.stop()
         self.server.drain(DRAIN_GRACE_S)

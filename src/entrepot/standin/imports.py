@@ -108,6 +108,8 @@ def _record_values(work: _Import, first: int, last: int) -> dict[str, Json]:
         known = model.fields[path[0]]
         if known.type != "one2many":
             values[known.name] = _cell(work, model, path, work.rows[first][at], (first, last, known.label))
+        elif len(path) == 1 and not work.rows[first][at]:
+            values[known.name] = []
         elif known.name not in values:
             values[known.name] = [_line(work, known, row, (first, last)) for row in range(first, last + 1)]
     return values
