@@ -2,6 +2,7 @@ import json
 import resource
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import count
 
 import pytest
@@ -43,34 +44,28 @@ def closed_port():
 @pytest.fixture(scope="session")
 def make_daemon(upstream, closed_port, tmp_path_factory, many_files):
     """Return a function that starts a daemon with the whole catalog on an ERP of its own."""
-    started = []
+    with ExitStack() as stack:
 
-    def make(**options):
-        directory = tmp_path_factory.mktemp("gateway")
-        daemon = Daemon(directory, **options)
-        (directory / "erp").mkdir()
-        (directory / "erp-secret").write_text(daemon.password, encoding="utf-8")
-        (directory / "schema.json").write_text(json.dumps(SCHEMA), encoding="utf-8")
-        standin = StandIn(directory / "erp", password=daemon.password)
-        standin.__enter__()
-        started.append((daemon, standin))
-        daemon.erp = Erp(standin.url, daemon.password)
-        daemon.document = catalog(
-            upstream=upstream.url,
-            closed_port=closed_port,
-            erp=standin.url,
-            secret=str(directory / "erp-secret"),
-            schema=str(directory / "schema.json"),
-        )
-        begin(daemon)
-        return daemon
+        def make(**options):
+            directory = tmp_path_factory.mktemp("gateway")
+            daemon = Daemon(directory, **options)
+            (directory / "erp").mkdir()
+            (directory / "erp-secret").write_text(daemon.password, encoding="utf-8")
+            (directory / "schema.json").write_text(json.dumps(SCHEMA), encoding="utf-8")
+            standin = stack.enter_context(StandIn(directory / "erp", password=daemon.password))
+            stack.callback(daemon.stop)
+            daemon.erp = Erp(standin.url, daemon.password)
+            daemon.document = catalog(
+                upstream=upstream.url,
+                closed_port=closed_port,
+                erp=standin.url,
+                secret=str(directory / "erp-secret"),
+                schema=str(directory / "schema.json"),
+            )
+            begin(daemon)
+            return daemon
 
-    yield make
-    for daemon, standin in started:
-        try:
-            daemon.stop()
-        finally:
-            standin.__exit__(None, None, None)
+        yield make
 
 
 def begin(daemon):
@@ -102,9 +97,9 @@ def mint(gateway):
     return gateway.mint
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def assert_problem(gateway):
-    """The check of a problem; at the end of the module all of them must have their line in the access log."""
+    """The check of a problem; at the end of the session all of them must have their line in the access log."""
     check = ProblemCheck(gateway)
     yield check
     check.check_log()

@@ -10,7 +10,7 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rawclient import Wire, request
+from rawclient import BrokenAnswerError, Wire, request
 
 PUBLIC_URL = "http://gateway.test"
 WORKERS = 2
@@ -95,7 +95,7 @@ class Daemon:
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
             assert self.process.poll() is None, f"the daemon ended:\n{self.log()[-4000:]}"
-            with suppress(OSError, ValueError, AssertionError):
+            with suppress(OSError, ValueError, AssertionError, BrokenAnswerError):
                 if len(self.workers()) == self.configured_workers() and self.call("GET", "/health/ready").status == 200:
                     self.wires_to_all_workers(self.configured_workers(), close=True)
                     return

@@ -95,7 +95,7 @@ def test_fault_of_the_erp_is_a_problem_that_tells_nothing_of_it(gateway, upstrea
     assert_problem(answer, *wanted)
 
 
-@pytest.mark.parametrize("fault", ["access denied", "a mistake of its own", "a closed connection", "silence"])
+@pytest.mark.parametrize("fault", ["access denied", "a mistake of its own", "a closed connection"])
 def test_fault_in_a_write_is_a_problem_too(gateway, upstream, assert_problem, fault):
     script, wanted = FAULTS[fault]
     with upstream.planned("/jsonrpc", after_login(script)):

@@ -104,6 +104,7 @@ class Upstream:
         self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.seen: list[Incoming] = []
+        self._seen_at: dict[str, list[Incoming]] = {}
         self._plans: dict[str, Script] = {}
         self._stopping = threading.Event()
         self._open: set[socket.socket] = set()
@@ -139,7 +140,7 @@ class Upstream:
 
     def seen_at(self, path: str) -> list[Incoming]:
         """Return the requests that came for *path*, in order."""
-        return [request for request in list(self.seen) if request.path == path]
+        return list(self._seen_at.get(path, ()))
 
     def _spawn(self, target, *args) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)
@@ -175,6 +176,7 @@ class Upstream:
             head, _, rest = data.partition(b"\r\n\r\n")
             request = Incoming(sock, head + b"\r\n\r\n", rest, self._stopping)
             self.seen.append(request)
+            self._seen_at.setdefault(request.path, []).append(request)
             if self._plans.get(request.path, echo)(request) is False or sock.fileno() < 0:
                 return
             request.read_body()
