@@ -40,4 +40,5 @@ bench: venv ## figures against peers: see bench/README.rst
 	$(BIN)/python bench/run.py $(BENCH)
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) .tox .mypy_cache .ruff_cache .pytest_cache docs/_build build dist src/*.egg-info
+	rm -rf $(VENV) .tox .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache docs/_build build dist src/*.egg-info
+	find src tests bench docs -name __pycache__ -prune -exec rm -rf {} +
