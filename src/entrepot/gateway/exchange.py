@@ -260,9 +260,9 @@ class Exchange(Request):
     def _begin(self) -> None:
         self.started = monotonic()
         gateway = self.gateway
-        self.source = gateway.source(self)
+        self.source = gateway.sources.source(self)
         given = self.fields.get(b"x-request-id")
-        if given is not None and gateway.trusts(self.connection) and is_operation_id(given):
+        if given is not None and gateway.sources.trusts(self) and is_operation_id(given):
             self.operation_id = given.lower()
         else:
             self.operation_id = gateway.operation_ids.new()
@@ -278,4 +278,6 @@ class Exchange(Request):
     def _finish(self, status: int) -> None:
         if not self._finished:
             self._finished = True
+            # Exchange and call know each other; left so, only the garbage collector would free them.
+            self.relay_call = self.task = None
             self.gateway.note(self, status, monotonic() - self.started)

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 from dataclasses import dataclass
-from ipaddress import ip_address
 from time import monotonic
 
 from entrepot.catalog.definitions import Catalog
@@ -25,8 +24,9 @@ from entrepot.gateway import table
 from entrepot.gateway.accesslog import AccessLog
 from entrepot.gateway.cache import AnswerCache
 from entrepot.gateway.exchange import Exchange
-from entrepot.gateway.pages import PAGES, may_see
+from entrepot.gateway.pages import PAGES
 from entrepot.gateway.probes import Prober
+from entrepot.gateway.sources import Sources, lies_in
 from entrepot.gateway.table import Table
 from entrepot.identity.keys import Keyring
 from entrepot.identity.revocation import Revocations
@@ -68,7 +68,7 @@ class Gateway:
         self.operation_ids = OperationIds()
         self.public_url = settings.gateway.public_url.rstrip("/")
         self.pages = PAGES
-        self._trusted = settings.gateway.trusted
+        self.sources = Sources(settings.gateway.trusted)
         self.limiter = Limiter(shared)
         self.keyring = Keyring.open(directory / "keys")
         self.revocations = Revocations(directory / "revocations", shared.counter("revocations"))
@@ -177,6 +177,9 @@ class Gateway:
         """Serve from *prepared* from now on; what has begun goes on with the table that it began with."""
         self._closing += [link for name, link in self.links.items() if prepared.links.get(name) is not link]
         self.table, self.links, self.connectors = prepared.table, prepared.links, prepared.connectors
+        for link in self.links.values():
+            if not link.upstream.verify:
+                log.warning("TLS of an upstream is not verified", extra={"upstream": link.upstream.name})
         log.info("catalog in force", extra={"revision": self.table.revision, "endpoints": prepared.endpoints})
 
     def _link(self, upstream: Upstream) -> Link:
@@ -266,33 +269,9 @@ class Gateway:
 
     # -- who calls
 
-    def trusts(self, connection: ServerConnection) -> bool:
-        """Tell whether the peer is a proxy whose word about the caller is believed."""
-        return bool(self._trusted) and may_see(self._trusted, connection.peer)
-
-    def source(self, exchange: Exchange) -> str:
-        """Return the address of the caller; behind a trusted proxy the last address that is no trusted proxy's."""
-        connection = exchange.connection
-        if not self._trusted or not self.trusts(connection):
-            return connection.peer
-        chain = exchange.fields.get(b"x-forwarded-for", b"").decode("ascii", "replace").split(",")
-        for candidate in reversed(chain):
-            address = candidate.strip()
-            if not _is_address(address):
-                break
-            if not may_see(self._trusted, address):
-                return address
-        return connection.peer
-
-    def scheme(self, exchange: Exchange) -> bytes:
-        """Return ``https`` when a trusted proxy says so, else ``http``: TLS ends before the gateway."""
-        if exchange.fields.get(b"x-forwarded-proto") == b"https" and self.trusts(exchange.connection):
-            return b"https"
-        return b"http"
-
     def may_see_metrics(self, source: str) -> bool:
         """Tell whether *source* may read metrics and details of the status."""
-        return may_see(self.settings.metrics.allow, source)
+        return lies_in(self.settings.metrics.allow, source)
 
     def close(self) -> None:
         """Write what is still in memory and let go of everything."""
@@ -302,14 +281,6 @@ class Gateway:
         self.answers.close()
         for link in self.links.values():
             link.close()
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})

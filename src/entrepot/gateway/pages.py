@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.metadata import version
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from entrepot.chassis.metrics import CONTENT_TYPE, exposition
@@ -57,15 +56,6 @@ def metrics(exchange: Exchange) -> Answer | None:
     text = gateway.loop.run_in_executor(None, exposition, gateway.metrics_directory)
     text.add_done_callback(lambda done: exchange.answer(Answer(200, _METRICS_TYPE, done.result())))
     return None
-
-
-def may_see(networks: tuple[object, ...], source: str) -> bool:
-    """Tell whether *source* lies in one of *networks*."""
-    try:
-        address = ip_address(source)
-    except ValueError:
-        return False
-    return any(address in network for network in networks)  # type: ignore[operator]
 
 
 def _only_reads(exchange: Exchange) -> None:

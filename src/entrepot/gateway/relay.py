@@ -40,10 +40,10 @@ def start(relay: Relay, exchange: Exchange) -> None:
 
 def own_fields(exchange: Exchange) -> bytes:
     """Return the header lines that tell the upstream of the operation and who asked (RFC 7239 and before it)."""
-    source = exchange.source.encode("ascii")
+    source = exchange.source.encode("ascii") or b"unknown"
     host = exchange.fields.get(b"host", b"")
     node = b'"[%b]"' % source if b":" in source else source
-    proto = exchange.gateway.scheme(exchange)
+    proto = exchange.gateway.sources.scheme(exchange)
     return (
         b'x-request-id: %b\r\nforwarded: for=%b;host="%b";proto=%b\r\n'
         b"x-forwarded-for: %b\r\nx-forwarded-host: %b\r\nx-forwarded-proto: %b\r\n"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from entrepot.errors import Forbidden, InsufficientScope
+from entrepot.gateway.sources import lies_in
 
 if TYPE_CHECKING:
     from entrepot.gateway.exchange import Exchange
@@ -21,10 +21,8 @@ def authorize(exchange: Exchange) -> None:
             break
     else:
         raise _insufficient(wanted)
-    if client.networks:
-        source = ip_address(exchange.source)
-        if not any(source in network for network in client.networks):
-            raise Forbidden(f"the client {client.name} may not call from this network")
+    if client.networks and not lies_in(client.networks, exchange.source):
+        raise Forbidden(f"the client {client.name} may not call from this network")
 
 
 def _insufficient(wanted: frozenset[str]) -> InsufficientScope:

@@ -1,0 +1,47 @@
+"""gateway.sources: whose address is believed."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from entrepot.chassis.values import networks
+from entrepot.gateway.sources import Sources, lies_in
+
+
+def exchange(peer, **fields):
+    given = {name.replace("_", "-").encode(): value.encode() for name, value in fields.items()}
+    return SimpleNamespace(connection=SimpleNamespace(peer=peer), fields=given)
+
+
+def test_a_peer_that_is_no_trusted_proxy_is_the_caller_whatever_it_says():
+    sources = Sources(networks("10.0.0.0/8"))
+
+    assert sources.source(exchange("192.0.2.1", x_forwarded_for="203.0.113.9")) == "192.0.2.1"
+    assert sources.scheme(exchange("192.0.2.1", x_forwarded_proto="https")) == b"http"
+
+
+def test_behind_trusted_proxies_the_last_address_that_is_none_of_theirs_is_the_caller():
+    sources = Sources(networks("10.0.0.0/8"))
+
+    assert sources.source(exchange("10.0.0.1", x_forwarded_for="198.51.100.7, 203.0.113.9, 10.0.0.2")) == "203.0.113.9"
+    assert sources.scheme(exchange("10.0.0.1", x_forwarded_proto="https")) == b"https"
+
+
+@pytest.mark.parametrize("chain", ["", "unknown", "203.0.113.9, garbage"])
+def test_a_chain_that_says_nothing_leaves_the_proxy_itself(chain):
+    assert Sources(networks("10.0.0.0/8")).source(exchange("10.0.0.1", x_forwarded_for=chain)) == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("source", "inside"),
+    [
+        ("10.1.2.3", True),
+        ("::ffff:10.1.2.3", True),
+        ("11.0.0.1", False),
+        ("", False),
+        ("unix", False),
+        ("fe80::1", False),
+    ],
+)
+def test_an_address_lies_in_a_network_however_it_is_written(source, inside):
+    assert lies_in(networks("10.0.0.0/8"), source) is inside
