@@ -35,7 +35,11 @@ def blocks(page: str, *languages: str) -> list[Block]:
     """Return the code blocks of *page* in *languages*, in order."""
     source = f"{page_text(page)}\n"
     found = [
-        Block(match["language"], textwrap.dedent(match["text"]).strip("\n") + "\n", source.count("\n", 0, match.start()) + 1)
+        Block(
+            match["language"],
+            textwrap.dedent(match["text"]).strip("\n") + "\n",
+            source.count("\n", 0, match.start()) + 1,
+        )
         for match in _BLOCK.finditer(source)
     ]
     return [block for block in found if block.language in languages]

@@ -1,0 +1,79 @@
+"""Directives that write reference pages out of the code: keys of the catalog, problems."""
+
+# ruff: noqa: INP001 - Sphinx finds its extensions by path
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from entrepot import errors
+from entrepot.catalog.check import keys
+from entrepot.catalog.keys import Key, Table
+from entrepot.chassis.errors import Error
+
+
+class CatalogKeys(SphinxDirective):
+    """``.. catalog-keys:: PATH``: a table of the keys of the objects at PATH, as ``entrepot check`` reads them.
+
+    With ``:kind: model`` only the keys that this kind has and others lack; with ``:kind: all`` those that all have.
+    """
+
+    optional_arguments = 1
+    option_spec: ClassVar[dict[str, Any]] = {"kind": str}
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table, and the keys that this version does not act on."""
+        path = self.arguments[0] if self.arguments else ""
+        table = dict(keys())[path]
+        chosen = list(self._chosen(table))
+        lines = list(_table(key for key in chosen if key.part == "core"))
+        later = [key for key in chosen if key.part != "core"]
+        if later:
+            lines += ["", f"Not in this version: {'; '.join(f'``{key.name}`` ({key.meaning})' for key in later)}."]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+    def _chosen(self, table: Table) -> Iterator[Key]:
+        kind = self.options.get("kind")
+        for key in table.keys:
+            if kind is None or (kind == "all" and not key.kinds) or kind in key.kinds:
+                yield key
+
+
+def _table(chosen: Iterator[Key]) -> Iterator[str]:
+    yield from (".. list-table::", "   :header-rows: 1", "   :widths: 20 22 58", "")
+    yield from ("   * - key", "     - default", "     - meaning")
+    for key in chosen:
+        yield from (f"   * - ``{key.name}``", f"     - {_default(key)}", f"     - {key.meaning}")
+
+
+def _default(key: Key) -> str:
+    if key.required:
+        return "**required**"
+    return f"``{key.shown}``" if key.shown and " " not in key.shown.strip("{}[]") else key.shown or "none"
+
+
+class Problem(SphinxDirective):
+    """``.. problem:: InvalidToken``: code, status, title and meaning of an error; the content is what a caller does."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return a definition list of one entry."""
+        error: type[Error] = getattr(errors, self.arguments[0], Error)
+        meaning = " ".join((error.__doc__ or "").split()) if error is not Error else "A mistake of the gateway's own."
+        lines = [f"**{error.code}** ({error.status})", f"   *{error.title}.* {meaning}", ""]
+        lines += [f"   {line}" for line in self.content]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register the directives."""
+    app.add_directive("catalog-keys", CatalogKeys)
+    app.add_directive("problem", Problem)
+    return {"version": "1", "parallel_read_safe": True}
