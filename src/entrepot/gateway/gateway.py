@@ -6,14 +6,13 @@ import asyncio
 import gc
 import logging
 from dataclasses import dataclass
-from time import monotonic
 
 from entrepot.catalog.definitions import Catalog
 from entrepot.catalog.snapshot import collector_paused, read_snapshot
 from entrepot.chassis.errors import Error
 from entrepot.chassis.limits import Limiter
 from entrepot.chassis.log import LineWriter
-from entrepot.chassis.metrics import NO_HANDLER, Meter, http_durations
+from entrepot.chassis.metrics import NO_HANDLER, Meter
 from entrepot.chassis.operation import OperationIds
 from entrepot.chassis.shared import SharedState
 from entrepot.connectors.base import RecordConnector, Upstream
@@ -24,6 +23,7 @@ from entrepot.gateway import table
 from entrepot.gateway.accesslog import AccessLog
 from entrepot.gateway.cache import AnswerCache
 from entrepot.gateway.exchange import Exchange
+from entrepot.gateway.metrics import Metrics
 from entrepot.gateway.pages import PAGES
 from entrepot.gateway.probes import Prober
 from entrepot.gateway.sources import Sources, lies_in
@@ -79,23 +79,7 @@ class Gateway:
         )
         self.metrics_directory = directory / "metrics"
         self.meter = Meter(self.metrics_directory, process)
-        self._durations = http_durations(self.meter)
-        self._up = self.meter.gauge(
-            "entrepot_upstream_up", "Whether the upstream answered its last probe.", ("upstream",), merge="max"
-        )
-        self._calls = self.meter.gauge(
-            "entrepot_upstream_calls",
-            "Calls in flight at the upstream, over all processes.",
-            ("upstream",),
-            merge="max",
-        )
-        self._waiting = self.meter.gauge(
-            "entrepot_upstream_waiting", "Calls that wait for a place, over all processes.", ("upstream",), merge="max"
-        )
-        self._open = self.meter.gauge(
-            "entrepot_breaker_open", "Whether the upstream is left alone after failures.", ("upstream",), merge="max"
-        )
-        self._revision = self.meter.gauge("entrepot_catalog_revision", "The revision in force.", merge="min")
+        self.metrics = Metrics(self.meter)
         self.access = AccessLog(LineWriter(2), self.clock) if settings.gateway.access_log else None
         self.answers = AnswerCache(
             directory / "cache", shared, memory_bytes=settings.gateway.cache_memory_bytes,
@@ -108,7 +92,8 @@ class Gateway:
         self._loading: asyncio.Future[Prepared | None] | None = None
         self._revision_counter = shared.counter("revision")
         self._seen_revision = -1
-        self._prober = Prober(shared, loop)
+        self.prober = Prober(shared, loop)
+        self.connections = 0
         self._polling = False
 
     def make_exchange(self, _connection: ServerConnection) -> Exchange:
@@ -196,7 +181,7 @@ class Gateway:
         for link in self.links.values():
             link.sweep(now)
         self._closing = [link for link in self._closing if not self._closed(link, now)]
-        self._prober.sweep(self.links, self.connectors, now)
+        self.prober.sweep(self.links, self.connectors, now)
         self.refresh()
         if self.access is not None:
             self.access.flush()
@@ -210,14 +195,7 @@ class Gateway:
 
     def flush_metrics(self) -> None:
         """Write the counts of this worker where every worker's scrape finds them."""
-        now = monotonic()
-        for name, link in self.links.items():
-            self._calls.labels(name).set(link.places.in_use())
-            self._waiting.labels(name).set(link.places.queued())
-            if link.upstream.probe is not None:
-                self._up.labels(name).set(self._prober.is_up(name))
-            self._open.labels(name).set(link.breaker.state(now) != "closed")
-        self._revision.labels().set(self.table.revision)
+        self.metrics.observe(self)
         self.meter.flush()
 
     def wait_for_places(self) -> None:
@@ -244,12 +222,12 @@ class Gateway:
         operation = exchange.operation
         if not exchange.matched:
             handler = exchange.path.decode("ascii") if exchange.path in self.pages else NO_HANDLER
-            self._durations.labels(_method(exchange.method), handler, str(status)).observe(took_s)
+            self.metrics.durations.labels(_method(exchange.method), handler, str(status)).observe(took_s)
         else:
             key = (exchange.method, status)
             histogram = operation.durations.get(key)
             if histogram is None:
-                histogram = operation.durations[key] = self._durations.labels(
+                histogram = operation.durations[key] = self.metrics.durations.labels(
                     exchange.method.decode("ascii"), operation.endpoint.name, str(status)
                 )
             histogram.observe(took_s)

@@ -42,12 +42,12 @@ async def _serve(work: Work, exchange: Exchange) -> None:
 
 def _caller(exchange: Exchange) -> Caller:
     operation = exchange.operation
-    operation_id = exchange.operation_id.decode("ascii")
     values = dict(exchange.principal.values)
     values.update(zip(operation.variables, map(_decoded, exchange.raw_values), strict=True))
     return Caller(
-        operation_id=operation_id,
-        transaction_id=operation_id,
+        operation_id=exchange.operation_id.decode("ascii"),
+        # Not the operation id, which a caller behind a trusted proxy may choose: it becomes part of an external id.
+        transaction_id=exchange.gateway.operation_ids.new().decode("ascii"),
         deadline=exchange.started + operation.link.upstream.timeout_s,
         values=values,
         context=operation.endpoint.context,

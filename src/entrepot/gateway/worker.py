@@ -80,6 +80,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
     def _count_connections(self, count: int) -> None:
         # A worker that is about to go takes no more connections, so the others must not reckon with it.
+        self.gateway.connections = count
         self.shared.set_connections(-1 if self._stopping else count)
 
     def run(self) -> None:

@@ -32,7 +32,9 @@ def cache(exchange: Exchange) -> bool | None:
     answers, now = exchange.gateway.answers, time()
     exchange.generation = answers.generation(operation.endpoint.name)
     entry = answers.get(exchange.cache_key, operation.endpoint.name, now)
-    if entry is None or entry.fresh_until <= now:
+    outcome = "miss" if entry is None or entry.fresh_until <= now else "hit"
+    exchange.gateway.metrics.cache_answers.labels(operation.endpoint.name, outcome).inc()
+    if entry is None or outcome == "miss":
         return None
     exchange.answer(kept_answer(exchange, entry, b"hit"))
     return True
@@ -101,6 +103,7 @@ def stale_answer(exchange: Exchange, error: Error) -> Answer | None:
     entry = gateway.answers.get(exchange.cache_key, exchange.operation.endpoint.name, time())
     if entry is None or entry.stale_until <= time():
         return None
+    gateway.metrics.cache_answers.labels(exchange.operation.endpoint.name, "stale").inc()
     return kept_answer(exchange, entry, b"fwd=stale; detail=" + error.code.encode("ascii"))
 
 
