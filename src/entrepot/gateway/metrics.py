@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Metrics:
-    """The metrics of one worker. ``durations`` and ``cache_answers`` are counted as they occur, the rest is looked at."""
+    """The metrics of one worker; ``durations`` and ``cache_answers`` as they occur, the rest when looked at."""
 
     def __init__(self, meter: Meter) -> None:
         upstream = ("upstream",)
