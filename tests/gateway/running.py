@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from rawclient import BrokenAnswerError, Wire, request
@@ -97,8 +97,8 @@ class Daemon:
             assert self.process.poll() is None, f"the daemon ended:\n{self.log()[-4000:]}"
             with suppress(OSError, ValueError, AssertionError, BrokenAnswerError):
                 if len(self.workers()) == self.configured_workers() and self.call("GET", "/health/ready").status == 200:
-                    self.wires_to_all_workers(self.configured_workers(), close=True)
-                    return
+                    with self.one_wire_for_each_worker(self.configured_workers()):
+                        return
             time.sleep(0.02)
         raise AssertionError(f"the daemon is not ready:\n{self.log()[-4000:]}")
 
@@ -186,33 +186,20 @@ class Daemon:
         raise AssertionError("no worker holds the connection")
 
     @contextmanager
-    def one_wire_for_each_worker(self):
-        """Yield a list of kept-alive connections, one to each worker."""
-        wires = self.wires_to_all_workers(len(self.workers()))
-        try:
-            yield wires
-        finally:
-            for wire in wires:
-                wire.close()
-
-    def wires_to_all_workers(self, workers: int, *, close: bool = False) -> list[Wire]:
-        """Return a connection to each worker; AssertionError when some worker takes none."""
-        found: dict[int, Wire] = {}
-        surplus = []
-        try:
+    def one_wire_for_each_worker(self, workers: int | None = None):
+        """Yield a list of kept-alive connections, one to each worker; AssertionError when some worker takes none."""
+        wanted = workers or len(self.workers())
+        with ExitStack() as stack:
+            found: dict[int, Wire] = {}
             for _ in range(64):
-                wire = self.wire()
-                surplus.append(wire)
+                wire = stack.enter_context(self.wire())
                 wire.send(request("GET", "/health/ready"))
                 assert wire.answer().status == 200
                 found.setdefault(self.worker_of(wire), wire)
-                if len(found) == workers:
-                    return list(found.values())
-            raise AssertionError(f"64 connections went to {len(found)} of {workers} workers")
-        finally:
-            for wire in surplus:
-                if close or wire not in found.values():
-                    wire.close()
+                if len(found) == wanted:
+                    break
+            assert len(found) == wanted, f"64 connections went to {len(found)} of {wanted} workers"
+            yield list(found.values())
 
 
 def free_port() -> int:

@@ -40,7 +40,8 @@ def after_login(script):
 def by_method(**scripts):
     def script(request):
         method = json.loads(request.read_body())["params"]["method"]
-        return scripts[method](request)
+        # Probes ask for the version, whatever a test has planned.
+        return scripts.get(method, says(result={}))(request)
 
     return script
 

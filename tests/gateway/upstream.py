@@ -159,11 +159,13 @@ class Upstream:
         self._open.add(sock)
         sock.settimeout(SILENCE_S)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # Gateways give up on bad upstreams; that ends a script, and is no fault of the test's.
-        with suppress(OSError, ValueError):
-            self._serve_requests(sock)
-        self._open.discard(sock)
-        sock.close()
+        try:
+            # Gateways give up on bad upstreams; that ends a script, and is no fault of the test's.
+            with suppress(OSError, ValueError):
+                self._serve_requests(sock)
+        finally:
+            self._open.discard(sock)
+            sock.close()
 
     def _serve_requests(self, sock: socket.socket) -> None:
         data = b""
