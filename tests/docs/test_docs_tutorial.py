@@ -14,7 +14,7 @@ import pytest
 from pages import blocks, prints
 
 URL = os.environ.get("ODOO_URL", "http://127.0.0.1:8069")
-DATABASE = os.environ.get("ODOO_DB", "demo")
+DATABASE = os.environ.get("ODOO_DATABASE", "demo")
 LOGIN = os.environ.get("ODOO_LOGIN", "admin")
 PASSWORD = os.environ.get("ODOO_PASSWORD", "admin")
 PAGE = "tutorial.rst"
