@@ -70,11 +70,6 @@ class Children:
         self._running.append(child)
         return child
 
-    def stop(self, child: subprocess.Popen[bytes]) -> None:
-        """End *child* now."""
-        self._running.remove(child)
-        _stop(child)
-
 
 def _stop(child: subprocess.Popen[bytes]) -> None:
     child.terminate()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from children import cpu_s, family
 from figures import BenchError, median
 
 SCRIPT = Path(__file__).with_name("load.lua")
@@ -18,7 +19,10 @@ CONNECTIONS = 32
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One round of wrk; *bad* counts answers from 400 on and broken connections, *cpu_s* is what wrk itself took."""
+    """One round of wrk; *bad* counts answers from 400 on and broken connections.
+
+    *cpu_s* is the processor time of wrk itself, *server_s* that of the target's server, 0 when it is not known.
+    """
 
     requests: int
     seconds: float
@@ -27,6 +31,12 @@ class Load:
     max_ms: float
     bad: int
     cpu_s: float
+    server_s: float
+
+    @property
+    def server_us(self) -> float:
+        """Processor time of the server for each request, in microseconds: other work on the machine hardly adds."""
+        return self.server_s / self.requests * 1e6
 
     @property
     def rps(self) -> float:
@@ -36,9 +46,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where load goes: a URL, the tokens, the paths and the body of its requests."""
+    """Where load goes: a URL, the tokens, the paths and the body of its requests. *server* is the process behind it."""
 
     url: str
+    server: int = 0
     tokens: Path | None = None
     paths: Path | None = None
     body: Path | None = None
@@ -55,15 +66,21 @@ def drive(target: Target, seconds: float) -> Load:
         "taskset", "-c", target.cpus, "wrk", f"-t{target.threads}", f"-c{target.connections}", f"-d{whole}s",
         "-s", str(SCRIPT), target.url, "--", *arguments,
     ]  # fmt: skip
-    before = _children_cpu_s()
+    before, served = _children_cpu_s(), _server_cpu_s(target)
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=whole + 20)
     except (subprocess.SubprocessError, OSError) as exc:
         raise BenchError(f"wrk on {target.url}: {exc}") from exc
     for line in done.stdout.splitlines():
         if line.startswith("FIGURES "):
-            return Load(**json.loads(line[8:]), cpu_s=_children_cpu_s() - before)
+            return Load(
+                **json.loads(line[8:]), cpu_s=_children_cpu_s() - before, server_s=_server_cpu_s(target) - served
+            )
     raise BenchError(f"wrk on {target.url} said: {done.stdout} {done.stderr}")
+
+
+def _server_cpu_s(target: Target) -> float:
+    return cpu_s(family(target.server)) if target.server else 0.0
 
 
 def _children_cpu_s() -> float:
@@ -91,7 +108,11 @@ def ratio(ours: Sequence[Load], theirs: Sequence[Load]) -> tuple[float, str]:
     """Return the ratio of the medians of requests a second, and the range of the ratios of single rounds as words."""
     single = sorted(mine.rps / other.rps for mine, other in zip(ours, theirs, strict=True))
     value = middle(ours, lambda load: load.rps) / middle(theirs, lambda load: load.rps)
-    return value, f"rounds {single[0]:.2f} to {single[-1]:.2f}"
+    said = f"rounds {single[0]:.2f} to {single[-1]:.2f}"
+    if all(load.server_s for load in (*ours, *theirs)):
+        by_time = middle(theirs, lambda load: load.server_us) / middle(ours, lambda load: load.server_us)
+        said += f"; by processor time {by_time:.2f}"
+    return value, said
 
 
 def refuse_bad(name: str, loads: Sequence[Load]) -> None:

@@ -44,7 +44,7 @@ def start_peers(bench: Bench, upstream_port: int) -> dict[str, Target]:
         port = free_port()
         child = start(bench, home, port, upstream_port)
         wait_for_port(port, child, home / "log")
-        targets[name] = Target(f"http://127.0.0.1:{port}/v1/items/1", tokens)
+        targets[name] = Target(f"http://127.0.0.1:{port}/v1/items/1", child.pid, tokens)
     return targets
 
 

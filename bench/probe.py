@@ -33,8 +33,8 @@ class _Watcher(threading.Thread):
     def __init__(self, subject: Subject, old: str, new: str) -> None:
         super().__init__()
         self._subject = subject
-        self._old = _request(subject, old)
-        self._new = _request(subject, new)
+        self._old = subject.requests(old)
+        self._new = subject.requests(new)
         self.in_force_at = 0.0
         self.pause_s = 0.0
         self.failed = 0
@@ -43,8 +43,8 @@ class _Watcher(threading.Thread):
     def run(self) -> None:
         with socket.create_connection(("127.0.0.1", self._subject.port), timeout=30) as peer:
             while not self.must_end.is_set():
-                self.failed += self._status(peer, self._old) != b"200"
-                status = self._status(peer, self._new)
+                self.failed += self._status(peer, next(self._old)) != b"200"
+                status = self._status(peer, next(self._new))
                 if status == b"200" and not self.in_force_at:
                     self.in_force_at = time.time()
                 self.failed += status not in {b"200", b"404"}
@@ -55,10 +55,6 @@ class _Watcher(threading.Thread):
         answer = peer.recv(65_536)
         self.pause_s = max(self.pause_s, time.perf_counter() - begin)
         return answer[9:12]
-
-
-def _request(subject: Subject, path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {subject.first_token()}\r\n\r\n".encode()
 
 
 def change(subject: Subject, *, old: str, new: str) -> Change:

@@ -12,14 +12,17 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 from bench import Bench
-from children import Children, cpu_s, family, free_port
+from children import family, free_port
 from entrepot.services import Services
 from entrepot.settings import load_settings
 from figures import BenchError
+from load import Target
 
 CLIENTS = 200
 SCOPE = "bench.read"
@@ -44,7 +47,6 @@ class Subject:
     port: int
     tokens: Path
     child: subprocess.Popen[bytes]
-    children: Children
 
     @property
     def url(self) -> str:
@@ -62,9 +64,9 @@ class Subject:
         (pid,) = self.workers
         return pid
 
-    def cpu_s(self) -> float:
-        """Return the processor time of master and workers so far, in seconds."""
-        return cpu_s(family(self.child.pid))
+    def target(self, path: str = "v1/items/1") -> Target:
+        """Return where load goes, with all tokens."""
+        return Target(f"{self.url}/{path}", self.child.pid, self.tokens)
 
     def revision(self) -> int:
         """Return the revision in force in the worker that answers."""
@@ -75,9 +77,10 @@ class Subject:
         """Return one of the tokens."""
         return self.tokens.read_text().split("\n", 1)[0]
 
-    def stop(self) -> None:
-        """End it now."""
-        self.children.stop(self.child)
+    def requests(self, path: str) -> Iterator[bytes]:
+        """Yield requests for *path* without end, those of all clients in turn: none reaches its rate."""
+        for token in cycle(self.tokens.read_text().split()):
+            yield f"GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
 
 
 def start_subject(
@@ -95,7 +98,7 @@ def start_subject(
     child = bench.children.start(
         *_ENTREPOT, "run", "gateway", "--settings", str(settings), cpus=cpus, log=home / "log", env=environment()
     )
-    subject = Subject(home, port, tokens, child, bench.children)
+    subject = Subject(home, port, tokens, child)
     _wait_until_ready(subject, workers)
     return subject
 
@@ -147,9 +150,16 @@ def _wait_until_ready(subject: Subject, workers: int) -> None:
     end = time.monotonic() + _START_S
     while time.monotonic() < end and subject.child.poll() is None:
         try:
-            if subject.revision() and len(subject.workers) == workers:
+            if subject.revision() and _serving(subject) == workers:
                 return
         except OSError:
-            time.sleep(0.05)
+            pass
+        time.sleep(0.05)
     last = (subject.home / "log").read_text(errors="replace").splitlines()[-8:]
     raise BenchError("\n    ".join(["the gateway does not serve", *last]))
+
+
+def _serving(subject: Subject) -> int:
+    # A worker writes its metrics for the first time when its loop turns, up to a second after it began to serve.
+    metrics = subject.home / "store" / "metrics"
+    return sum((metrics / f"gateway-{pid}.json").exists() for pid in subject.workers)

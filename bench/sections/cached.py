@@ -29,7 +29,7 @@ def measure(bench: Bench, result: Result) -> None:
     if _listed(subject) != records:
         raise BenchError(f"the gateway lists {_listed(subject)} records, Odoo {records}")
     targets = {
-        "gateway, kept": Target(f"{subject.url}/v1/cached", subject.tokens),
+        "gateway, kept": subject.target("v1/cached"),
         "Odoo, search_read": Target(f"{odoo.url}/jsonrpc", body=body, connections=_CONNECTIONS),
     }
     found = take_turns(targets, min(5, bench.rounds), bench.seconds)

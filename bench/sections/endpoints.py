@@ -6,10 +6,12 @@ paths of all catalogs are of one length.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bench import Bench, start_upstream
 from children import memory_mib
 from figures import Figure, Goal, Result, Table
-from load import Load, Target, middle, ratio, refuse_bad, take_turns
+from load import Load, middle, ratio, refuse_bad, take_turns
 from probe import Change, change
 from subject import CLIENTS, SCOPE, Subject, partners, start_subject
 
@@ -27,7 +29,7 @@ def measure(bench: Bench, result: Result) -> None:
         subjects[count] = start_subject(bench, f"gateway-{count}", _catalog(upstream.url, count))
         paths = bench.home / f"paths-{count}"
         paths.write_text("".join(f"/v1/e{at * _STRIDE % count:05}/items/{at:05}\n" for at in range(PATHS)))
-        targets[str(count)] = Target(f"{subjects[count].url}/", subjects[count].tokens, paths)
+        targets[str(count)] = replace(subjects[count].target(""), paths=paths)
     found = take_turns(targets, bench.rounds, bench.seconds)
     for name, loads in found.items():
         refuse_bad(f"{name} endpoints", loads)

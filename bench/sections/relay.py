@@ -16,8 +16,8 @@ def measure(bench: Bench, result: Result) -> None:
     upstream = start_upstream(bench)
     subject = start_subject(bench, "gateway", relays(upstream.url))
     targets = {
-        "entrepot": Target(f"{subject.url}/v1/items/1", subject.tokens),
-        "direct": Target(f"{upstream.url}/v1/items/1", subject.tokens),
+        "entrepot": subject.target(),
+        "direct": Target(f"{upstream.url}/v1/items/1", upstream.child.pid, subject.tokens),
         **start_peers(bench, upstream.port),
     }
     found = take_turns(targets, bench.rounds, bench.seconds)
@@ -35,9 +35,10 @@ def _table(found: dict[str, list[Load]], ours: list[Load]) -> Table:
     for name, loads in found.items():
         against = "" if loads is ours else f"{ratio(ours, loads)[0]:.2f}"
         rps, p50, p99 = (middle(loads, what) for what in (_rps, lambda one: one.p50_ms, lambda one: one.p99_ms))
-        rows.append((name, f"{rps:.0f}", f"{1e6 / rps:.1f}", f"{p50:.2f}", f"{p99:.2f}", against))
+        server_us = middle(loads, lambda one: one.server_us)
+        rows.append((name, f"{rps:.0f}", f"{server_us:.1f}", f"{p50:.2f}", f"{p99:.2f}", against))
     title = f"Relayed GET, {len(ours)} rounds of {ours[0].seconds:.0f} s in turn, medians"
-    return Table(title, ("", "req/s", "us/req", "p50 ms", "p99 ms", "ours/this"), tuple(rows))
+    return Table(title, ("", "req/s", "cpu us/req", "p50 ms", "p99 ms", "ours/this"), tuple(rows))
 
 
 def _rps(load: Load) -> float:

@@ -40,7 +40,7 @@ def measure(bench: Bench, result: Result) -> None:
     """Add p99 of the other upstream, and the worker's memory, while the 2 000 wait."""
     upstream = start_upstream(bench)
     subject = start_subject(bench, "gateway", _catalog(upstream))
-    target = Target(f"{subject.url}/v1/items/1", subject.tokens)
+    target = subject.target()
     drive(target, 1)
     alone = drive(target, 3)
     before, _ = memory_mib(subject.worker)

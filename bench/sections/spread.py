@@ -40,17 +40,17 @@ def measure(bench: Bench, result: Result) -> None:
 
 def _counts(subject: Subject, *, together: bool) -> list[int]:
     """Open the connections, each with one request, and return how many each worker holds, the most first."""
-    request = f"GET /v1/items/1 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {subject.first_token()}\r\n\r\n".encode()
+    requests = subject.requests("/v1/items/1")
     with ExitStack() as stack:
         opened = []
         for _ in range(CONNECTIONS):
             peer = stack.enter_context(socket.create_connection(("127.0.0.1", subject.port), timeout=10))
             opened.append(peer)
             if not together:
-                _ask(peer, request)
+                _ask(peer, next(requests))
         if together:
             for peer in opened:
-                _ask(peer, request)
+                _ask(peer, next(requests))
         counts = sorted((connections(pid, subject.port) for pid in subject.workers), reverse=True)
     time.sleep(0.5)  # The workers tell each other four times a second how many they have.
     return counts

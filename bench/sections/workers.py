@@ -8,7 +8,7 @@ theirs, twice as much, two: what a second processor brings. The table says who t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bench import Bench, Upstream, start_upstream
 from children import cpu_s, family
@@ -33,7 +33,6 @@ class _Setting:
 @dataclass(frozen=True, slots=True)
 class _Round:
     load: Load
-    gateway_s: float
     upstream_s: float
 
 
@@ -72,20 +71,17 @@ def _start(bench: Bench, setting: _Setting) -> tuple[Subject, Upstream]:
 
 
 def _target(setting: _Setting, subject: Subject) -> Target:
-    return Target(
-        f"{subject.url}/v1/items/1", subject.tokens, connections=setting.connections, threads=setting.threads,
-        cpus=setting.cpus,
-    )  # fmt: skip
+    return replace(subject.target(), connections=setting.connections, threads=setting.threads, cpus=setting.cpus)
 
 
 def _round(setting: _Setting, subject: Subject, upstream: Upstream, seconds: float) -> _Round:
-    gateway_s, upstream_s = subject.cpu_s(), cpu_s(family(upstream.child.pid))
+    upstream_s = cpu_s(family(upstream.child.pid))
     load = drive(_target(setting, subject), seconds)
-    return _Round(load, subject.cpu_s() - gateway_s, cpu_s(family(upstream.child.pid)) - upstream_s)
+    return _Round(load, cpu_s(family(upstream.child.pid)) - upstream_s)
 
 
 def _share(rounds: Sequence[_Round], processors: int) -> float:
-    return median(one.gateway_s / one.load.seconds / processors for one in rounds)
+    return median(one.load.server_s / one.load.seconds / processors for one in rounds)
 
 
 def _table(rounds: dict[_Setting, list[_Round]]) -> Table:
@@ -97,7 +93,7 @@ def _table(rounds: dict[_Setting, list[_Round]]) -> Table:
             median(took(one) / one.load.seconds for one in found)
             for took in (_gateway_s, lambda one: one.upstream_s, lambda one: one.load.cpu_s)
         )
-        each_us = median(one.gateway_s / one.load.requests * 1e6 for one in found)
+        each_us = median(one.load.server_us for one in found)
         cells = (f"{gateway:.2f}", f"{upstream:.2f}", f"{wrk:.2f}", f"{each_us:.1f}")
         rows.append((setting.name, f"{rps:.0f}", f"{p99_ms:.2f}", *cells))
     header = ("workers", "req/s", "p99 ms", "gateway", "upstream", "wrk", "gateway us/req")
@@ -105,4 +101,4 @@ def _table(rounds: dict[_Setting, list[_Round]]) -> Table:
 
 
 def _gateway_s(one: _Round) -> float:
-    return one.gateway_s
+    return one.load.server_s

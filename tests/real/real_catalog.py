@@ -39,6 +39,8 @@ ORDER_FIELDS = {
         },
     },
 }
+LINES = ORDER_FIELDS["lines"]
+LINES_WITH_IDS = {**LINES, "fields": {"id": "id", **LINES["fields"]}}
 ENDPOINTS = {
     "contacts": {
         **OWN_CONTACTS,
@@ -115,7 +117,7 @@ ENDPOINTS = {
         "path": "/v1/orders-by-id",
         "upstream": "erp",
         "model": "sale.order",
-        "fields": ORDER_FIELDS,
+        "fields": {**ORDER_FIELDS, "lines": LINES_WITH_IDS},
     },
     "confirm-order": {
         "path": "/v1/orders/{id}/confirm",

@@ -40,8 +40,8 @@ class Target(Protocol):
     def on_reply_data(self, chunk: bytes, complete: bool) -> None:
         """Take more of the body."""
 
-    def on_reply_error(self, error: Error, *, begun: bool) -> None:
-        """Take the error; *begun* when the head of an answer has been handed over before."""
+    def on_reply_error(self, error: Error) -> None:
+        """Take the error; the head of an answer may have been handed over before."""
 
     def on_body_wanted(self) -> None:
         """Begin to give the body by ``RelayCall.upstream``: the head is on its way."""
@@ -105,7 +105,7 @@ class RelayCall:
     """One exchange with the upstream of a relay. A *body* of None is streamed as *streaming* says."""
 
     __slots__ = (
-        "_begun", "_body", "_deadline", "_head", "_left", "_method", "_relay", "_status", "_streaming", "_target",
+        "_body", "_deadline", "_head", "_left", "_method", "_relay", "_status", "_streaming", "_target",
         "upstream",
     )  # fmt: skip
 
@@ -127,7 +127,6 @@ class RelayCall:
         self._body = body
         self._deadline = deadline
         self._streaming = streaming
-        self._begun = False
         self._left = False
         self._status = 0
         self.upstream: ClientConnection | None = None
@@ -144,14 +143,13 @@ class RelayCall:
     def on_no_place(self, error: Error) -> None:
         """Tell the target that no place came free."""
         self._left = True
-        self._target.on_reply_error(error, begun=False)
+        self._target.on_reply_error(error)
 
     def on_answer(
         self, status: int, fields: list[tuple[bytes, bytes]], body: bytes, complete: bool, length: int | None
     ) -> None:
         """Hand the head over without what belongs to the hop."""
         self._status = status
-        self._begun = True
         if complete:
             self._leave()
         self._target.on_reply(status, returned_fields(fields), body, complete, length)
@@ -166,7 +164,7 @@ class RelayCall:
         """Tell the target in the words of the error tree."""
         self._status = 0
         self._leave()
-        self._target.on_reply_error(self._relay.link.translate(failure), begun=self._begun)
+        self._target.on_reply_error(self._relay.link.translate(failure))
 
     def on_pause_upstream(self) -> None:
         """Hold the caller's body back."""

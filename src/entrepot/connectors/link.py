@@ -188,7 +188,10 @@ class Fetch:
         self.upstream: ClientConnection | None = None
 
     def on_place(self) -> None:
-        """Send the request: a place is free."""
+        """Send the request, unless whoever waited for it has gone meanwhile."""
+        if self.reply.cancelled():
+            self._link.abandon()
+            return
         self._link.pool.send(self, self._head, self._body, deadline=self._deadline, max_body_bytes=MAX_ANSWER_BYTES)
 
     def on_no_place(self, error: Error) -> None:

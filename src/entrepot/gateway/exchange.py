@@ -100,16 +100,17 @@ class Exchange(Request):
     def on_start(self) -> None:
         """Take a request whose head is there through the stages."""
         self._begin()
-        self._guard(pipeline.PIPELINE)
+        self._run(pipeline.PIPELINE)
 
     def resume_with_body(self) -> None:
         """Go on with a request whose body has been read whole."""
-        self._guard(pipeline.AFTER_BODY)
+        self._run(pipeline.AFTER_BODY)
 
     def on_refused(self, status: int, detail: str) -> None:
         """Answer bytes that are no request; the connection closes after."""
         if not self.operation_id:
             self._begin()
+        self.drop_call()
         self.fail(_REFUSALS.get(status, BadRequest)(detail))
 
     def on_gone(self) -> None:
@@ -169,6 +170,12 @@ class Exchange(Request):
 
     def on_reply(self, status: int, fields: bytes, body: bytes, complete: bool, length: int | None) -> None:
         """Pass the upstream's answer on, whole or as a stream."""
+        try:
+            self._reply(status, fields, body, complete, length)
+        except Exception as exc:  # noqa: BLE001 - the edge of a request, on its way back
+            self.crash(exc)
+
+    def _reply(self, status: int, fields: bytes, body: bytes, complete: bool, length: int | None) -> None:
         if self.operation.ends:
             end_kept(self)
         if self._finished:
@@ -201,11 +208,11 @@ class Exchange(Request):
             self._finish(self.status)
             self.send_end()
 
-    def on_reply_error(self, error: Error, *, begun: bool) -> None:
+    def on_reply_error(self, error: Error) -> None:
         """Answer with the error; an answer that has begun is broken off, so that nobody takes it for whole."""
         if self._finished:
             return
-        if begun:
+        if self.status:
             self.gateway.note_fault(self, error)
             self._finish(self.status)
             self.abort()
@@ -267,7 +274,7 @@ class Exchange(Request):
         else:
             self.operation_id = gateway.operation_ids.new()
 
-    def _guard(self, stages: tuple[Any, ...]) -> None:
+    def _run(self, stages: tuple[Any, ...]) -> None:
         try:
             pipeline.run(self, stages)
         except Error as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from asyncio import CancelledError
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes
@@ -29,15 +28,11 @@ def start(work: Work, exchange: Exchange) -> None:
 
 async def _serve(work: Work, exchange: Exchange) -> None:
     try:
-        answer = await work(exchange, _caller(exchange))
+        exchange.complete(await work(exchange, _caller(exchange)))
     except Error as error:
         exchange.fail(error)
-    except CancelledError:
-        raise
     except Exception as exc:  # noqa: BLE001 - the edge of a request
         exchange.crash(exc)
-    else:
-        exchange.complete(answer)
 
 
 def _caller(exchange: Exchange) -> Caller:
