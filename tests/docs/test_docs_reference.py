@@ -128,3 +128,23 @@ def test_the_yaml_of_every_page_is_right():
     for page in sorted(DOCS.rglob("*.rst")):
         for block in blocks(str(page.relative_to(DOCS)), "yaml"):
             assert YAML(typ="safe").load(block.text), f"{page}:{block.line}"
+
+
+def test_every_module_that_a_page_names_exists():
+    package = DOCS.parent / "src" / "entrepot"
+
+    named = {
+        (page.name, path)
+        for page in sorted(DOCS.rglob("*.rst"))
+        for path in re.findall(
+            r"(?<![\w/])((?:entrepot/)?[a-z]+(?:/[a-z_]+)*/[a-z_]+\.py)\b", page.read_text(encoding="utf-8")
+        )
+    }
+
+    assert named
+    gone = [
+        (page, path)
+        for page, path in named
+        if not any((root / path).exists() for root in (package, package.parent, DOCS.parent))
+    ]
+    assert gone == []
