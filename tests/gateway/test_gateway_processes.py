@@ -342,3 +342,28 @@ def test_damaged_snapshot_leaves_the_catalog_in_force(running):
         assert running.call("GET", "/v1/echo/x", token="shop").status == 200
     finally:
         path.write_bytes(whole)
+
+
+def test_lost_secret_of_one_upstream_does_not_take_the_others_away(running, upstream):
+    secret = running.directory / "passing-secret"
+    secret.write_text("bearer-of-the-gateway", encoding="utf-8")
+    guarded = {"kind": "http", "url": upstream.url, "auth": {"bearer": f"file:{secret}"}}
+    running.apply(
+        "guarded.yaml",
+        {"upstreams": {"guarded": guarded}, "endpoints": {"guarded": relay("/guarded/{rest}", "guarded")}},
+    )
+    try:
+        assert eventually(lambda: running.call("GET", "/v1/guarded/x", token="shop").status == 200, 2.0)
+        assert upstream.seen_at("/guarded/x")[-1].header("authorization") == "Bearer bearer-of-the-gateway"
+        secret.unlink()
+        running.stop()
+        running.start()
+        running.wait_ready()
+
+        assert running.call("GET", "/v1/echo/x", token="shop").status == 200
+        assert running.call("GET", "/v1/guarded/x", token="shop").status == 502
+    finally:
+        secret.write_text("bearer-of-the-gateway", encoding="utf-8")
+        running.entrepot("apply", "--prune", str(running.directory / "catalog.yaml"))
+        if running.process.poll() is not None:
+            running.start()
