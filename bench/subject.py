@@ -73,10 +73,6 @@ class Subject:
         with urllib.request.urlopen(f"{self.url}/status", timeout=5) as answer:
             return int(json.load(answer)["revision"])
 
-    def first_token(self) -> str:
-        """Return one of the tokens."""
-        return self.tokens.read_text().split("\n", 1)[0]
-
     def requests(self, path: str) -> Iterator[bytes]:
         """Yield requests for *path* without end, those of all clients in turn: none reaches its rate."""
         for token in cycle(self.tokens.read_text().split()):

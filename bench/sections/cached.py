@@ -43,7 +43,8 @@ def measure(bench: Bench, result: Result) -> None:
 
 
 def _listed(subject: Subject) -> int:
-    headers = {"Authorization": f"Bearer {subject.first_token()}"}
+    token = subject.tokens.read_text().split()[0]
+    headers = {"Authorization": f"Bearer {token}"}
     request = urllib.request.Request(f"{subject.url}/v1/cached?limit={PAGE}", headers=headers)
     with urllib.request.urlopen(request, timeout=20) as answer:
         return len(json.load(answer)["data"])

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 
 from bench import Bench, start_upstream
 from children import memory_mib
-from figures import Figure, Result, Table
-from subject import Subject, relays, start_subject
+from figures import BenchError, Figure, Result, Table
+from subject import relays, start_subject
 
 _STEPS = (0, 500, 1000, 2000, 4000)
 _SETTLE_S = 1.0
@@ -21,12 +21,13 @@ def measure(bench: Bench, result: Result) -> None:
     subject = start_subject(bench, "gateway", relays(upstream.url))
     time.sleep(_SETTLE_S)
     rows = []
+    requests = subject.requests("/v1/items/1")
     with ExitStack() as stack:
-        open_now = 0
+        opened = 0
         for step in _STEPS:
-            for _ in range(step - open_now):
-                _open(stack, subject)
-            open_now = step
+            for _ in range(step - opened):
+                _open(stack, subject.port, next(requests))
+            opened = step
             time.sleep(_SETTLE_S)
             rows.append((step, *memory_mib(subject.worker)))
     (_, rss, pss), (most, last, _) = rows[0], rows[-1]
@@ -41,9 +42,8 @@ def measure(bench: Bench, result: Result) -> None:
     )  # fmt: skip
 
 
-def _open(stack: ExitStack, subject: Subject) -> None:
-    peer = stack.enter_context(socket.create_connection(("127.0.0.1", subject.port), timeout=10))
-    peer.sendall(
-        f"GET /v1/items/1 HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {subject.first_token()}\r\n\r\n".encode()
-    )
-    peer.recv(65_536)
+def _open(stack: ExitStack, port: int, request: bytes) -> None:
+    peer = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+    peer.sendall(request)
+    if not peer.recv(65_536).startswith(b"HTTP/1.1 200 "):
+        raise BenchError("the gateway does not answer a connection that is to be idle")

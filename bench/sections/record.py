@@ -54,9 +54,8 @@ def _direct(odoo: Odoo, record: int) -> Callable[[], float]:
 
 
 def _through(subject: Subject, record: int) -> Callable[[], float]:
-    head = f"GET /v1/plain/{record} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {subject.first_token()}\r\n"
-    request = f"{head}Connection: close\r\n\r\n".encode()
-    return lambda: _took_s("127.0.0.1", subject.port, request)
+    requests = subject.requests(f"/v1/plain/{record}")
+    return lambda: _took_s("127.0.0.1", subject.port, next(requests)[:-2] + b"Connection: close\r\n\r\n")
 
 
 def _took_s(host: str, port: int, request: bytes) -> float:
