@@ -84,6 +84,7 @@ def fill(places, now):
     assert places.enter(Call(), now)
 
 
+@pytest.mark.alone
 def test_places_are_never_above_the_limit_and_no_process_starves(spawn, clock):
     end = clock() + 0.9
     crowd = [spawn(CROWD, end) for _ in range(4)]
@@ -100,6 +101,7 @@ def test_places_are_never_above_the_limit_and_no_process_starves(spawn, clock):
     assert min(shares) > 0.3 * sum(shares) / len(shares)
 
 
+@pytest.mark.alone
 def test_places_are_never_above_the_limit_in_a_rush(spawn, clock):
     end = clock() + 0.6
     rush = [spawn(RUSH, end) for _ in range(5)]

@@ -38,6 +38,7 @@ def most_over(moments, rate):
     return worst - rate.burst
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("count", "lasting_s"), [(1, 1.2), (9, 1.6)])
 def test_a_client_gets_its_rate_and_never_more_from_any_number_of_processes(shared, spawn, clock, count, lasting_s):
     rate = Rate(300, 60)
@@ -52,6 +53,7 @@ def test_a_client_gets_its_rate_and_never_more_from_any_number_of_processes(shar
     assert len(moments) >= 0.98 * (rate.burst + rate.per_second * offered_s)
 
 
+@pytest.mark.alone
 def test_the_limit_holds_over_a_kill_with_the_lock_held_and_a_restart(shared, spawn, clock):
     rate = Rate(300, 30)
     begin = clock()

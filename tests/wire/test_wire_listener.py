@@ -66,6 +66,7 @@ def listen(loop, desk, listening):
 
 
 @pytest.mark.parametrize("count", [200])
+@pytest.mark.alone
 def test_four_processes_get_about_as_many_connections_each(listening, tmp_path, count):
     path = tmp_path / "cells"
     path.write_bytes(bytes(4096))
