@@ -132,7 +132,8 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self._abort_at = self.gateway.clock.now + self.cfg.graceful_timeout - ABORT_BEFORE_KILL_S
 
     def _drained(self, now: float) -> bool:
-        if self.server.connections and now < self._abort_at:
+        opening = any(listener.opening for listener in self.listeners)
+        if (self.server.connections or opening) and now < self._abort_at:
             return False
         self.server.close_all()
         return True

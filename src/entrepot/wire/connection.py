@@ -426,7 +426,10 @@ class ServerConnection(Outbound):
         if self.phase == DEAF and self.request is None:
             self.end_linger(now)
         elif self.phase == HEAD and not self.buffer:
-            self.close()
+            # Nothing is unread and nothing unanswered: there is no reset that could eat an answer.
+            self.phase = DEAF
+            self.deadline = inf
+            self.transport.close()
         elif self.phase == HEAD or (self.phase == BODY and self.request is not None):
             self.refuse(408, "the request was sent too slowly", self.buffer)
         else:

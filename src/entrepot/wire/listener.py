@@ -66,6 +66,11 @@ class Listener:
         self._timer: asyncio.TimerHandle | None = None
         self._armed = False
 
+    @property
+    def opening(self) -> int:
+        """Connections that have been accepted and are not made yet."""
+        return len(self._opening)
+
     def start(self) -> None:
         """Begin to accept."""
         self._socket.setblocking(False)

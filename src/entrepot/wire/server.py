@@ -56,6 +56,9 @@ class Server:
         """Count a connection that has been made."""
         self.accepted += 1
         self.connections.add(connection)
+        if self.draining:
+            # It was accepted before the drain and has been made after it.
+            self._end(connection)
         self.on_count(len(self.connections))
 
     def leave(self, connection: ServerConnection) -> None:
@@ -74,9 +77,12 @@ class Server:
         self.idle_s = min(self.idle_s, grace_s)
         self.draining = True
         for connection in self.connections:
-            connection.ending = True
-            if connection.phase == HEAD and not connection.buffer:
-                connection.deadline = min(connection.deadline, self.clock.now + self.idle_s)
+            self._end(connection)
+
+    def _end(self, connection: ServerConnection) -> None:
+        connection.ending = True
+        if connection.phase == HEAD and not connection.buffer:
+            connection.deadline = min(connection.deadline, self.clock.now + self.idle_s)
 
     def close_all(self) -> None:
         """Break every connection, answered or not."""
