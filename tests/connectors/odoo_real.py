@@ -11,7 +11,7 @@ from odoo_support import URL, SocketPost, upstream
 
 from entrepot.connectors.odoo.connector import OdooConnector
 
-CREDENTIALS = [os.environ.get("ODOO_DB", "demo"), 2, os.environ["ODOO_PASSWORD"]]
+CREDENTIALS = [os.environ.get("ODOO_DATABASE", "demo"), 2, os.environ["ODOO_PASSWORD"]]
 
 
 def odoo(model, method, *args, **kwargs):

@@ -143,7 +143,7 @@ def upstream(**changes) -> Upstream:
         "name": "erp",
         "kind": "odoo",
         "url": URL,
-        "database": os.environ.get("ODOO_DB", "demo"),
+        "database": os.environ.get("ODOO_DATABASE", "demo"),
         "login": os.environ.get("ODOO_LOGIN", "admin"),
         "secret": "env:ODOO_PASSWORD",
     }

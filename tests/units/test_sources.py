@@ -45,3 +45,24 @@ def test_a_chain_that_says_nothing_leaves_the_proxy_itself(chain):
 )
 def test_an_address_lies_in_a_network_however_it_is_written(source, inside):
     assert lies_in(networks("10.0.0.0/8"), source) is inside
+
+
+def test_forwarded_wins_over_its_forerunners():
+    sources = Sources(networks("10.0.0.0/8"))
+    told = exchange(
+        "10.0.0.1", forwarded='for=198.51.100.7, for="[2001:db8::1]:4711";proto=https, for=10.0.0.2',
+        x_forwarded_for="203.0.113.9", x_forwarded_proto="http",
+    )  # fmt: skip
+
+    assert sources.source(told) == "2001:db8::1"
+    assert sources.scheme(told) == b"https"
+
+
+@pytest.mark.parametrize("node", ["203.0.113.9:80", "203.0.113.9"])
+def test_a_port_is_no_part_of_an_address(node):
+    assert Sources(networks("10.0.0.0/8")).source(exchange("10.0.0.1", x_forwarded_for=node)) == "203.0.113.9"
+
+
+@pytest.mark.parametrize(("said", "host"), [("api.example.com", b"api.example.com"), ('a";evil="', b"gw"), ("", b"gw")])
+def test_a_trusted_proxy_names_the_host_if_it_is_one(said, host):
+    assert Sources(networks("10.0.0.0/8")).host(exchange("10.0.0.1", host="gw", x_forwarded_host=said)) == host

@@ -86,10 +86,10 @@ def record_schema(mapping: ModelMapping) -> dict[str, Json]:
     return {"type": "object", "properties": {"id": _RECORD_ID, **properties}}
 
 
-def field_schema(field: Field, *, null: bool) -> dict[str, Json]:
+def field_schema(field: Field, *, null: bool, update: bool = False) -> dict[str, Json]:
     """Return the schema of one field's value; *null* says whether null, which clears it, is taken too."""
     if field.type == "one2many" and field.fields:
-        items = _record_schema(field.fields, update=False)
+        items = _line_schema(field.fields, update=update)
         return {"type": "array", "items": items, "maxItems": MAX_ITEMS}
     schema = dict(_BY_TYPE.get(field.type, {}))
     if field.max_length is not None:
@@ -104,10 +104,22 @@ def field_schema(field: Field, *, null: bool) -> dict[str, Json]:
     return schema
 
 
+def _line_schema(fields: tuple[Field, ...], *, update: bool) -> dict[str, Json]:
+    """Return the schema of one line; in an update one that names its id changes that line, and needs nothing more."""
+    schema = _record_schema(fields, update=False)
+    by_id = [field.public for field in fields if field.source == ("id",)]
+    if not update or not by_id:
+        return schema
+    schema["properties"] |= dict.fromkeys(by_id, _RECORD_ID)
+    required = schema.pop("required", [])
+    return schema | {"if": {"required": by_id}, "else": {"required": required}}
+
+
 def _record_schema(fields: tuple[Field, ...], *, update: bool) -> dict[str, Json]:
     # A read-only field has the schema False, which `mistakes_of` tells apart from an unknown name.
     properties = {
-        field.public: False if field.read_only else field_schema(field, null=not field.required) for field in fields
+        field.public: False if field.read_only else field_schema(field, null=not field.required, update=update)
+        for field in fields
     }
     schema: dict[str, Json] = {"type": "object", "properties": properties, "additionalProperties": False}
     required = [field.public for field in fields if field.required and not field.read_only]

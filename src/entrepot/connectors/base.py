@@ -259,8 +259,8 @@ class RecordConnector(Protocol):
     ) -> dict[str, Json]:
         """Change the record and return it as read; *if_match* is an ETag that the record as read must have first."""
 
-    async def delete(self, mapping: ModelMapping, key: str, caller: Caller) -> None:
-        """Delete the record."""
+    async def delete(self, mapping: ModelMapping, key: str, caller: Caller, *, if_match: str | None = None) -> None:
+        """Delete the record; *if_match* is an ETag that it must have first."""
 
     async def call(self, mapping: CallMapping, key: str | None, body: Mapping[str, Json], caller: Caller) -> Json:
         """Call the method and return its result as JSON."""

@@ -10,14 +10,17 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Protocol
+from urllib.parse import quote
 
 from entrepot.chassis.errors import Error
-from entrepot.connectors.base import Auth, RelayMapping, Upstream
+from entrepot.connectors.base import Auth, Json, RelayMapping, Upstream
 from entrepot.connectors.link import Link
 from entrepot.connectors.secrets import read_secret
+from entrepot.errors import UpstreamMisconfigured
 from entrepot.wire.call import Failure, Streaming
 from entrepot.wire.client import ClientConnection
 
+_TEMPLATE = re.compile(r"\{([^{}]*)\}")
 HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
      b"trailer", b"transfer-encoding", b"upgrade"}
@@ -56,7 +59,8 @@ class Target(Protocol):
 class Relay:
     """One relay endpoint at one of its paths, prepared as far as a snapshot allows.
 
-    *variables* names the values of the endpoint's path. Raises SettingsError when a secret cannot be read.
+    *variables* names the values of the endpoint's path. Other templates in the relay's path stand for values of the
+    caller. Raises SettingsError when a secret cannot be read.
     """
 
     __slots__ = ("_drop", "_fixed", "_pieces", "link")
@@ -70,12 +74,17 @@ class Relay:
         self._drop |= {name.lower().encode("ascii") for name, _ in added}
         self._fixed = b"host: " + link.host + b"\r\n" + lines
 
-    def target(self, values: Sequence[bytes], query: bytes) -> bytes:
+    def target(self, values: Sequence[bytes], query: bytes, own: Mapping[str, Json]) -> bytes:
         """Return the request target at the upstream.
 
-        *values* are those of the endpoint's path, in order, as the caller sent them: checked, still encoded.
+        *values* are those of the endpoint's path, in order, as the caller sent them: checked, still encoded. *own* are
+        the caller's own. Raises UpstreamMisconfigured when the caller lacks one.
         """
-        target = b"".join([values[piece] if isinstance(piece, int) else piece for piece in self._pieces]) or b"/"
+        parts = [
+            piece if isinstance(piece, bytes) else values[piece] if isinstance(piece, int) else _own_value(own, piece)
+            for piece in self._pieces
+        ]
+        target = b"".join(parts) or b"/"
         return target + b"?" + query if query else target
 
     def head(
@@ -193,14 +202,30 @@ class RelayCall:
             self._relay.link.leave(status=self._status)
 
 
-def pieces(path: str, variables: tuple[str, ...]) -> tuple[bytes | int, ...]:
-    """Return *path* cut at its variables: bytes for a literal, the index in *variables* for ``{name}``."""
-    found = re.split(r"\{([^{}]*)\}", path)
-    return tuple(
-        variables.index(piece.removesuffix("...")) if index % 2 else piece.encode("ascii")
-        for index, piece in enumerate(found)
-        if piece
-    )
+def pieces(path: str, variables: tuple[str, ...]) -> tuple[bytes | int | str, ...]:
+    """Return *path* cut at its templates.
+
+    A literal is bytes; ``{name}`` is the index of the name in *variables*, or the name when it is none of them.
+    """
+    return tuple(_piece(piece, index % 2 == 1, variables) for index, piece in enumerate(_TEMPLATE.split(path)) if piece)
+
+
+def _piece(text: str, is_template: bool, variables: tuple[str, ...]) -> bytes | int | str:
+    if not is_template:
+        return text.encode("ascii")
+    name = text.removesuffix("...")
+    return variables.index(name) if name in variables else name
+
+
+def own_names(path: str, variables: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the templates of *path* that stand for values of the caller."""
+    return tuple(piece for piece in pieces(path, variables) if isinstance(piece, str))
+
+
+def _own_value(own: Mapping[str, Json], name: str) -> bytes:
+    if name not in own:
+        raise UpstreamMisconfigured("the partner lacks a value that the relay's path needs")
+    return quote(str(own[name]), safe="").encode("ascii")
 
 
 def returned_fields(fields: list[tuple[bytes, bytes]]) -> bytes:

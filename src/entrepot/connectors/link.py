@@ -18,7 +18,7 @@ from entrepot.chassis.shared import SharedState
 from entrepot.connectors.base import Upstream
 from entrepot.connectors.breaker import Breaker
 from entrepot.connectors.places import Places
-from entrepot.errors import UpstreamBadAnswer, UpstreamBusy, UpstreamTimeout, UpstreamUnavailable
+from entrepot.errors import UpstreamBadAnswer, UpstreamBusy, UpstreamMisconfigured, UpstreamTimeout, UpstreamUnavailable
 from entrepot.wire.call import Failure, Fault
 from entrepot.wire.client import ClientConnection
 from entrepot.wire.clock import Clock
@@ -45,7 +45,7 @@ class Link:
     upstream in the snapshot before: its places, and who waits for them, are taken over.
     """
 
-    __slots__ = ("base_path", "breaker", "clock", "host", "loop", "on_wait", "places", "pool", "upstream")
+    __slots__ = ("base_path", "breaker", "clock", "fault", "host", "loop", "on_wait", "places", "pool", "upstream")
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class Link:
     ) -> None:
         url = urlsplit(upstream.url)
         secure = url.scheme == "https"
+        context, self.fault = _tls(upstream) if secure else (None, None)
         self.upstream = upstream
         self.clock = clock
         self.loop = loop
@@ -70,14 +71,19 @@ class Link:
             loop,
             host=url.hostname or "",
             port=url.port or (443 if secure else 80),
-            ssl=tls_context(upstream) if secure else None,
+            ssl=context,
             server_hostname=url.hostname if secure else None,
             connect_timeout_s=upstream.connect_timeout_s,
             clock=clock,
         )
 
     def enter(self, call: Call) -> None:
-        """Start *call* now, or when a place is free. Raises UpstreamUnavailable or UpstreamBusy at once."""
+        """Start *call* now, or when a place is free.
+
+        Raises UpstreamMisconfigured, UpstreamUnavailable or UpstreamBusy at once.
+        """
+        if self.fault is not None:
+            raise self.fault
         now = monotonic()
         if not self.breaker.allows(now):
             raise UpstreamUnavailable(
@@ -108,7 +114,12 @@ class Link:
             self.breaker.succeeded()
 
     def translate(self, failure: Failure) -> Error:
-        """Return the error that partners and operators see for *failure*."""
+        """Return the error that partners see for *failure*; its cause, for the log, says what happened."""
+        error = self._translated(failure)
+        error.__cause__ = ConnectionError(failure.text)
+        return error
+
+    def _translated(self, failure: Failure) -> Error:
         name = self.upstream.name
         if failure.fault is Fault.TIMEOUT:
             return UpstreamTimeout(f"{name} did not answer within {self.upstream.timeout_s:g} s")
@@ -149,6 +160,16 @@ def _places(upstream: Upstream, shared: SharedState, former: Link | None) -> Pla
         return Places(shared, upstream.name, **limits, wait_s=upstream.wait_s)
     former.places.configure(**limits, wait_s=upstream.wait_s)
     return former.places
+
+
+def _tls(upstream: Upstream) -> tuple[ssl.SSLContext | None, UpstreamMisconfigured | None]:
+    """Return the TLS settings, or why there are none: then every call fails with it, and only here."""
+    try:
+        return tls_context(upstream), None
+    except OSError as exc:
+        fault = UpstreamMisconfigured(f"the CA of {upstream.name} cannot be read")
+        fault.__cause__ = exc
+        return None, fault
 
 
 def tls_context(upstream: Upstream) -> ssl.SSLContext:

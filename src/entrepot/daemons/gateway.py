@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import os
+import socket
 import sys
 from collections.abc import Callable
 from math import ceil
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
 
 from entrepot.chassis.errors import Error
@@ -66,24 +69,52 @@ class GatewayApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has
         """Return what a worker builds its gateway from."""
         return self.settings
 
-    def reload(self) -> None:
-        """Take the settings anew; when they are broken, say so in one line and go on with the old ones."""
+    def run(self) -> None:
+        """Run the master."""
+        Master(self).run()
+
+    def renew(self) -> bool:
+        """Take the settings anew; when they are broken, say so and return False."""
         try:
             self.settings = self._load_settings()
             prepare(self.settings)
         except Error as error:
             for mistake in error.errors:
                 log.error("%s: %s", mistake.path, mistake.message)
-            log.error("the settings are broken, the gateway goes on with the old ones")
-            return
+            log.error("the settings are broken, the gateway goes on as it was", extra={"reason": str(error)})
+            return False
         self.callable = None
-        super().reload()
+        return True
 
     def _child_exit(self, _arbiter: object, worker: GatewayWorker) -> None:
         if self.shared is None:
             self.shared = SharedState.open(self.settings.store.directory / "shared")
         self.shared.reap()
         retire(self.settings.store.directory / "metrics", f"gateway-{worker.pid}")
+
+
+class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's master, which on a reload touches nothing before the new settings are known to be good."""
+
+    def reload(self) -> None:
+        """Replace the workers, unless the settings are broken: then the old ones go on."""
+        if self.app.renew():
+            super().reload()
+
+    def start(self) -> None:
+        """Open the sockets, or take those of systemd, and say so when the settings name others."""
+        super().start()
+        named, taken = set(self.app.settings.gateway.bind), {_name(listener.sock) for listener in self.LISTENERS}
+        if os.environ.get("LISTEN_FDS") and not named & taken:
+            log.warning("systemd's sockets decide, [gateway] bind names others", extra={"sockets": ", ".join(taken)})
+
+
+def _name(sock: socket.socket) -> str:
+    address = sock.getsockname()
+    if isinstance(address, tuple):
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        return f"{host}:{address[1]}"
+    return f"unix:{address}"
 
 
 def prepare(settings: Settings) -> None:

@@ -268,11 +268,10 @@ class Exchange(Request):
         self.started = monotonic()
         gateway = self.gateway
         self.source = gateway.sources.source(self)
+        self.operation_id = gateway.operation_ids.new()
         given = self.fields.get(b"x-request-id")
         if given is not None and gateway.sources.trusts(self) and is_operation_id(given):
             self.operation_id = given.lower()
-        else:
-            self.operation_id = gateway.operation_ids.new()
 
     def _run(self, stages: tuple[Any, ...]) -> None:
         try:

@@ -141,7 +141,9 @@ class Gateway:
                 return self.prepare(read_snapshot(path))
         except Error as error:
             log.error("the new catalog cannot be used, the one in force stays", extra={"reason": str(error)})
-            return None
+        except Exception:  # what one revision breaks must not end a worker
+            log.exception("the new catalog cannot be made ready, the one in force stays")
+        return None
 
     def prepare(self, catalog: Catalog) -> Prepared:
         """Make *catalog* ready; may run in a thread. Links to upstreams that stay as they were are kept.
@@ -241,7 +243,7 @@ class Gateway:
             "%s", error,
             extra={
                 "operation_id": exchange.operation_id.decode("ascii"), "code": error.code,
-                "endpoint": operation.endpoint.name if exchange.matched else "",
+                "endpoint": operation.endpoint.name if exchange.matched else "", "cause": str(error.__cause__ or ""),
             },
         )  # fmt: skip
 

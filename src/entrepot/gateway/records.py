@@ -57,6 +57,11 @@ def _key(caller: Caller) -> str:
     return str(caller.values["id"])
 
 
+def _if_match(exchange: Exchange) -> str | None:
+    given = exchange.fields.get(b"if-match")
+    return None if given is None else given.decode("latin-1")
+
+
 class ModelWork:
     """The operations of a model endpoint."""
 
@@ -97,15 +102,15 @@ class ModelWork:
         """Change a record, if it is still the one that ``If-Match`` names."""
         refuse_parameters(exchange.query)
         self._check_key(exchange.document)
-        given = exchange.fields.get(b"if-match")
-        if_match = None if given is None else given.decode("latin-1")
-        record = await self._records.update(self._mapping, _key(caller), exchange.document, caller, if_match=if_match)
+        record = await self._records.update(
+            self._mapping, _key(caller), exchange.document, caller, if_match=_if_match(exchange)
+        )
         return data_answer(200, record)
 
     async def delete(self, exchange: Exchange, caller: Caller) -> Answer:
-        """Delete a record."""
+        """Delete a record, if it is still the one that ``If-Match`` names."""
         refuse_parameters(exchange.query)
-        await self._records.delete(self._mapping, _key(caller), caller)
+        await self._records.delete(self._mapping, _key(caller), caller, if_match=_if_match(exchange))
         return Answer(204)
 
     def _check_key(self, document: dict[str, Json]) -> None:

@@ -4,13 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from entrepot.connectors.base import RelayMapping
 from entrepot.connectors.http import Relay, RelayCall
-from entrepot.errors import BodyTooLarge
+from entrepot.connectors.link import Link
+from entrepot.errors import BodyTooLarge, SettingsError, UpstreamMisconfigured
 from entrepot.gateway.kept import unconditional
 from entrepot.gateway.paths import check_relayed
 
 if TYPE_CHECKING:
     from entrepot.gateway.exchange import Exchange
+
+
+class RelayWork:
+    """The operations of a relay endpoint at one of its paths.
+
+    The relay is made when it is first wanted, and tried again while its credential cannot be read: one lost file must
+    not take the other endpoints along.
+    """
+
+    def __init__(self, mapping: RelayMapping, link: Link, variables: tuple[str, ...]) -> None:
+        self._mapping = mapping
+        self._link = link
+        self._variables = variables
+        self._relay: Relay | None = None
+
+    def start(self, exchange: Exchange) -> None:
+        """Send *exchange* to the upstream."""
+        if self._relay is None:
+            try:
+                self._relay = Relay(self._mapping, self._link, self._variables)
+            except SettingsError as exc:
+                name = self._link.upstream.name
+                raise UpstreamMisconfigured(f"the credential of {name} cannot be read") from exc
+        start(self._relay, exchange)
 
 
 def start(relay: Relay, exchange: Exchange) -> None:
@@ -21,10 +47,15 @@ def start(relay: Relay, exchange: Exchange) -> None:
         length = len(exchange.body)
     check_relayed(exchange.raw_values)
     fields = unconditional(exchange.fields) if exchange.cache_key else exchange.fields
+    target = relay.target(exchange.raw_values, exchange.query, exchange.principal.values)
     head = relay.head(
-        exchange.method, relay.target(exchange.raw_values, exchange.query), fields, own=own_fields(exchange),
-        length=length, chunked=exchange.chunked and not complete,
-    )  # fmt: skip
+        exchange.method,
+        target,
+        fields,
+        own=own_fields(exchange),
+        length=length,
+        chunked=exchange.chunked and not complete,
+    )
     timeout_s = relay.link.upstream.timeout_s
     if not complete:
         # The upstream's time begins when it has the whole body; until then the caller's runs.
@@ -41,7 +72,7 @@ def start(relay: Relay, exchange: Exchange) -> None:
 def own_fields(exchange: Exchange) -> bytes:
     """Return the header lines that tell the upstream of the operation and who asked (RFC 7239 and before it)."""
     source = exchange.source.encode("ascii") or b"unknown"
-    host = exchange.fields.get(b"host", b"")
+    host = exchange.gateway.sources.host(exchange)
     node = b'"[%b]"' % source if b":" in source else source
     proto = exchange.gateway.sources.scheme(exchange)
     return (

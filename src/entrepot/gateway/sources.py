@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from entrepot.gateway.exchange import Exchange
+
+_FOR = re.compile(rb'(?:^|[;,\s])for=("[^"]*"|[^;,\s]*)', re.IGNORECASE)
+_PROTO = re.compile(rb'(?:^|[;,\s])proto="?([a-z]+)', re.IGNORECASE)
+_HOST = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,255}")
 
 Networks = Sequence[IPv4Network | IPv6Network]
 
@@ -42,11 +47,9 @@ class Sources:
     def source(self, exchange: Exchange) -> str:
         """Return the caller's address; behind trusted proxies the last address in the chain that is none of theirs."""
         peer = exchange.connection.peer
-        if not self.trusts(exchange):
+        if not self._trusted or not self.trusts(exchange):
             return peer
-        chain = exchange.fields.get(b"x-forwarded-for", b"").decode("ascii", "replace").split(",")
-        for candidate in reversed(chain):
-            address = candidate.strip()
+        for address in reversed(chain(exchange.fields)):
             if address_of(address) is None:
                 break
             if not lies_in(self._trusted, address):
@@ -55,6 +58,32 @@ class Sources:
 
     def scheme(self, exchange: Exchange) -> bytes:
         """Return ``https`` when a trusted proxy says so, else ``http``: TLS ends before the gateway."""
-        if exchange.fields.get(b"x-forwarded-proto") == b"https" and self.trusts(exchange):
-            return b"https"
-        return b"http"
+        if not self._trusted or not self.trusts(exchange):
+            return b"http"
+        forwarded = _PROTO.findall(exchange.fields.get(b"forwarded", b""))
+        said = forwarded[-1] if forwarded else exchange.fields.get(b"x-forwarded-proto", b"")
+        return b"https" if said.lower() == b"https" else b"http"
+
+    def host(self, exchange: Exchange) -> bytes:
+        """Return the host that the caller asked for, as a trusted proxy says or the request itself."""
+        own = exchange.fields.get(b"host", b"")
+        if not self._trusted or not self.trusts(exchange):
+            return own
+        said = exchange.fields.get(b"x-forwarded-host", own)
+        return said if _HOST.fullmatch(said) else own
+
+
+def chain(fields: Mapping[bytes, bytes]) -> list[str]:
+    """Return the addresses that ``Forwarded``, else ``X-Forwarded-For`` names, the nearest last, without ports."""
+    forwarded = fields.get(b"forwarded")
+    if forwarded is not None:
+        nodes = [node.strip(b'"') for node in _FOR.findall(forwarded)]
+    else:
+        nodes = [node.strip() for node in fields.get(b"x-forwarded-for", b"").split(b",")]
+    return [_without_port(node.decode("ascii", "replace")) for node in nodes]
+
+
+def _without_port(node: str) -> str:
+    if node.startswith("["):
+        return node[1:].partition("]")[0]
+    return node.partition(":")[0] if node.count(":") == 1 else node

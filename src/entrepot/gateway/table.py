@@ -12,13 +12,14 @@ from entrepot.catalog.routing import Router
 from entrepot.catalog.schemas import body_schema
 from entrepot.chassis.limits import Bucket, Limiter, Rate
 from entrepot.connectors.base import CallMapping, Json, ModelMapping, RecordConnector, RelayMapping
-from entrepot.connectors.http import Relay
+from entrepot.connectors.http import own_names
 from entrepot.connectors.link import Link
 from entrepot.connectors.odoo.domains import template_names
-from entrepot.gateway import records, relay
+from entrepot.gateway import records
 from entrepot.gateway.exchange import Exchange
 from entrepot.gateway.operations import Kind, Operation, Place, Principal
 from entrepot.gateway.records import CallWork, ModelWork
+from entrepot.gateway.relay import RelayWork
 
 MAX_REMEMBERED, MAX_REMEMBERED_PATH = 4096, 128
 _NEGOTIATED = (b"accept", b"accept-encoding", b"accept-language")
@@ -149,11 +150,15 @@ class _Compiler:
         yield path, method, self._operation(path, method, "call", partial(records.start, work.call), schema)
 
     def _relay(self, path: str, mapping: RelayMapping) -> Iterator[tuple[str, bytes, Operation]]:
-        act = partial(relay.start, Relay(mapping, self._link, variables(path)))
+        act = RelayWork(mapping, self._link, variables(path)).start
         for name in mapping.methods:
             method = name.encode("ascii")
             schema = None if method in _READS or mapping.schema is None else partial(_given, mapping.schema)
             yield path, method, self._operation(path, method, "relay", act, schema)
+
+    def _own_names(self, path: str) -> tuple[str, ...]:
+        mapping = self._endpoint.relay
+        return () if mapping is None else own_names(mapping.path, variables(path))
 
     def _operation(
         self, path: str, method: bytes, kind: Kind, act: Callable[[Exchange], None], schema: Callable[[], Json] | None
@@ -163,7 +168,7 @@ class _Compiler:
         return Operation(
             endpoint=endpoint, kind=kind, variables=variables(path), scopes=frozenset(scopes), link=self._link,
             act=act, bucket=self._bucket, cache=endpoint.cache if method in _READS else None,
-            schema=schema, where_names=self._where_names,
+            schema=schema, where_names=self._where_names or self._own_names(path),
             ends=() if method in _READS else self._ends, negotiated=_NEGOTIATED if kind == "relay" else (),
         )  # fmt: skip
 

@@ -7,7 +7,7 @@ Odoo offers no compare-and-set, so ``if_match`` narrows the gap between reading 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import orjson
@@ -118,7 +118,8 @@ class OdooConnector:
         session = self._session(mapping, "update", caller)
         draft = writing.drafted(shown_fields(mapping), changes, creating=False)
         draft.check()
-        row = await self._before(session, mapping, key, draft, if_match)
+        listed = [name for name, assigned in draft.values.items() if assigned.field.fields]
+        row = await self._before(session, mapping, key, listed, if_match)
         lines = {name: row[name] for name, assigned in draft.values.items() if assigned.field.fields}
         writing.check_lines(draft, lines)
         ids = await session.ids_of_keys(draft)
@@ -131,11 +132,11 @@ class OdooConnector:
             raise Conflict("the record was changed, and is not one of the caller's any more")
         return found
 
-    async def delete(self, mapping: ModelMapping, key: str, caller: Caller) -> None:
-        """Delete the record. Raises RecordNotFound, or Conflict when the upstream needs it."""
+    async def delete(self, mapping: ModelMapping, key: str, caller: Caller, *, if_match: str | None = None) -> None:
+        """Delete the record. Raises RecordNotFound, PreconditionFailed, or Conflict when the upstream needs it."""
         session = self._session(mapping, "delete", caller)
-        target = await session.target(key_leaf(key_field(mapping), key))
-        await session.execute("unlink", [[target]])
+        row = await self._before(session, mapping, key, [], if_match)
+        await session.execute("unlink", [[row["id"]]])
 
     async def call(self, mapping: CallMapping, key: str | None, body: Mapping[str, Json], caller: Caller) -> Json:
         """Call the method on the record whose key is *key*, or on the model, and return its result; none is null.
@@ -180,10 +181,9 @@ class OdooConnector:
         return (await reader.records(rows, session.ask))[0] if rows else None
 
     async def _before(
-        self, session: Session, mapping: ModelMapping, key: str, draft: Draft, if_match: str | None
+        self, session: Session, mapping: ModelMapping, key: str, lines: Sequence[str], if_match: str | None
     ) -> Row:
         leaf = key_leaf(key_field(mapping), key)
-        lines = [name for name, assigned in draft.values.items() if assigned.field.fields]
         if if_match is None and not lines:
             return {"id": await session.target(leaf)}
         reader = self._reader(mapping)

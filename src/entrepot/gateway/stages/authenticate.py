@@ -17,7 +17,7 @@ def authenticate(exchange: Exchange) -> None:
     """Set ``claims`` and ``principal`` of the exchange. A token seen before costs a look-up, not a signature."""
     gateway = exchange.gateway
     header = exchange.fields.get(b"authorization")
-    if header is None or header[:7].lower() != b"bearer ":
+    if header is None or (header[:7] != b"Bearer " and header[:7].lower() != b"bearer "):
         raise InvalidToken("the request has no bearer token", headers=_CHALLENGE)
     token = header[7:]
     claims = gateway.verifier.remembered.get(token)
