@@ -278,17 +278,6 @@ def test_confirmations_at_the_same_moment_confirm_once(gateway, odoo, order):
     assert (row["state"], len(row["picking_ids"])) == ("sale", 1)
 
 
-# -- what does not hold yet
-
-
-@pytest.mark.xfail(reason="a race of two followers in Odoo is passed on as a rule that the order breaks", strict=False)
-def test_confirmations_at_the_same_moment_all_succeed_or_may_be_tried_again(gateway, order):
-    answers = confirm_at_the_same_moment(gateway, order)
-
-    assert {answer.status for answer in answers} <= {200, 409, 503}
-
-
-@pytest.mark.xfail(reason="Odoo calls id read-only, so the schema of the body refuses the id of a line")
 def test_line_that_is_named_by_its_id_is_changed(gateway, odoo, codes, order):
     place = f"/v1/orders-by-id/{number_of(odoo, order)}"
     first = gateway.call("GET", place, token="ours").data["lines"][0]["id"]
@@ -301,12 +290,21 @@ def test_line_that_is_named_by_its_id_is_changed(gateway, odoo, codes, order):
     assert [row["quantity"] for row in answer.data["lines"]] == [9.0, 1.0]
 
 
-@pytest.mark.xfail(reason="If-Match is read on PATCH only")
 def test_if_match_of_an_old_state_deletes_nothing(gateway, odoo, order):
     answer = gateway.call("DELETE", f"/v1/orders/{order['reference']}", 'If-Match: "old"', token="ours")
 
     assert answer.status == 412
     assert said(odoo, order) == order
+
+
+# -- what does not hold yet
+
+
+@pytest.mark.xfail(reason="a race of two followers in Odoo is passed on as a rule that the order breaks", strict=False)
+def test_confirmations_at_the_same_moment_all_succeed_or_may_be_tried_again(gateway, order):
+    answers = confirm_at_the_same_moment(gateway, order)
+
+    assert {answer.status for answer in answers} <= {200, 409, 503}
 
 
 def confirm_at_the_same_moment(gateway, order):

@@ -48,7 +48,7 @@ class Limiter:
 class Bucket:
     """A rate limit for one name. *policy* is its value for ``RateLimit-Policy``, ready to be sent."""
 
-    __slots__ = ("_address", "_cells", "_fields", "_label", "_mutex", "_slot", "policy", "rate")
+    __slots__ = ("_address", "_cells", "_fields", "_label", "_lines", "_mutex", "_slot", "policy", "rate")
 
     def __init__(self, shared: SharedState, name: str, rate: Rate, policy: str) -> None:
         if rate.per_second <= 0 or rate.burst < 1:
@@ -61,6 +61,7 @@ class Bucket:
         self._label = b'"%b"' % policy.encode("ascii")
         self.policy = b"%b;q=%d;w=%d" % (self._label, rate.burst, ceil(rate.burst / rate.per_second))
         self._fields: dict[int, bytes] = {}
+        self._lines: dict[float, bytes] = {}
         self._put_in_force(_rounded(time.monotonic()))
 
     def _put_in_force(self, now: float) -> None:
@@ -112,6 +113,15 @@ class Bucket:
             known = self._make_field(key)
             if len(self._fields) < _REMEMBERED:
                 self._fields[key] = known
+        return known
+
+    def lines(self, taken: float) -> bytes:
+        """Return the header lines ``RateLimit-Policy`` and ``RateLimit`` after ``take`` has answered *taken*."""
+        known = self._lines.get(taken)
+        if known is None:
+            known = b"ratelimit-policy: %b\r\nratelimit: %b\r\n" % (self.policy, self.field(taken))
+            if taken >= 0.0 and len(self._lines) < _REMEMBERED:
+                self._lines[taken] = known
         return known
 
     def _make_field(self, key: int) -> bytes:

@@ -45,7 +45,8 @@ def start(relay: Relay, exchange: Exchange) -> None:
     length = exchange.content_length
     if complete and (exchange.chunked or length):
         length = len(exchange.body)
-    check_relayed(exchange.raw_values)
+    if b"%" in exchange.path:
+        check_relayed(exchange.raw_values)
     fields = unconditional(exchange.fields) if exchange.cache_key else exchange.fields
     target = relay.target(exchange.raw_values, exchange.query, exchange.principal.values)
     head = relay.head(

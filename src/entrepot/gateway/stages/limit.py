@@ -22,7 +22,7 @@ def limit(exchange: Exchange) -> None:
     now = exchange.started
     if client is not None:
         left = client.take(now)
-        exchange.limit_fields = _LINES % (client.policy, client.field(left))
+        exchange.limit_fields = client.lines(left)
         if left < 0:
             raise TooManyRequests(
                 f"the rate of the client {exchange.principal.client.name} is used up", retry_after_s=-left
