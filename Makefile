@@ -36,6 +36,7 @@ fast: venv ## the fast tests; T=path picks some
 
 docs: venv ## the documentation, without a warning, into docs/_build
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs docs/_build/html
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -q -b man docs docs/_build/man
 
 bench: venv ## figures against peers: see bench/README.rst
 	$(BIN)/python bench/run.py $(BENCH)
