@@ -193,3 +193,23 @@ def test_a_list_filters_by_what_can_be_compared_and_shows_no_binaries_unasked():
     assert "binary" not in found.shown
     assert "secret" not in found.fields
     assert found.fields[0] == "id"
+
+
+def test_a_line_that_names_its_id_is_changed_and_needs_nothing_more():
+    lines = Field(
+        "lines",
+        ("order_line",),
+        type="one2many",
+        fields=(
+            Field("id", ("id",), type="integer", read_only=True),
+            Field("product", ("product_id", "default_code"), required=True),
+            Field("quantity", ("product_uom_qty",), type="float"),
+        ),
+    )
+    mapping = ModelMapping("sale.order", (lines,), ("create", "update"))
+    update = compile_schema(body_schema(mapping, "update"))
+    create = compile_schema(body_schema(mapping, "create"))
+
+    assert mistakes_of(update, {"lines": [{"id": 7, "quantity": 2}, {"product": "A"}]}) == ()
+    assert [m.path for m in mistakes_of(update, {"lines": [{"quantity": 2}]})] == ["/lines/0/product"]
+    assert [m.path for m in mistakes_of(create, {"lines": [{"id": 7, "product": "A"}]})] == ["/lines/0/id"]
