@@ -208,7 +208,8 @@ def account(machine, erp):
     # Odoo forgets refused logins, and with them whom it has locked out, when it starts anew.
     machine.down("--odoo")
     machine.up()
-    erp.call("res.users", "write", [number], {"active": False})
+    erp.remove("res.users", ["id", "=", number])
+    erp.remove("res.partner", ["name", "=", login])
 
 
 def test_wrong_password_is_the_gateways_fault_and_when_mended_needs_no_restart(make_gateway, erp, company, account):
