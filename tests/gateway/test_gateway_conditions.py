@@ -47,3 +47,14 @@ def test_delete_of_the_present_state_goes_through(gateway, contact, star):
 
 def test_delete_of_a_missing_record_is_404_whatever_the_condition(gateway, assert_problem):
     assert_problem(gateway.call("DELETE", f"{CONTACTS}/999999", 'If-Match: "x"', token="shop"), 404, "record-not-found")
+
+
+def test_answer_to_a_write_has_the_tag_of_the_record_as_read(gateway, name):
+    made = gateway.call_json("POST", CONTACTS, {"name": name}, token="shop")
+    location = made.header("location")
+    read = etag_of(gateway, location)
+
+    changed = gateway.call_json("PATCH", location, {"email": "a@example.com"}, f"If-Match: {read}", token="shop")
+
+    assert made.header("etag") == read
+    assert changed.header("etag") == etag_of(gateway, location) != read

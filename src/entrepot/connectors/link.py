@@ -25,7 +25,8 @@ from entrepot.wire.clock import Clock
 from entrepot.wire.pool import Pool
 
 MAX_ANSWER_BYTES = 64 * 1_048_576
-_UNWELL = frozenset({502, 503, 504})
+# Odoo says with 500, and with no other status, that its database is away; of other servers 500 may be one bad request.
+_UNWELL = {"http": frozenset({502, 503, 504}), "odoo": frozenset({500, 502, 503, 504})}
 
 
 class Call(Protocol):
@@ -108,7 +109,7 @@ class Link:
     def leave(self, *, status: int) -> None:
         """Give the place back; *status* is what the upstream answered, 0 when it did not."""
         self.places.leave()
-        if status == 0 or status in _UNWELL:
+        if status == 0 or status in _UNWELL[self.upstream.kind]:
             self.breaker.failed(monotonic())
         else:
             self.breaker.succeeded()

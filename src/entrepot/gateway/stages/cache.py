@@ -60,6 +60,9 @@ def store(exchange: Exchange, answer: Answer) -> Answer:
     """Return *answer* with its validators; keep it when the endpoint has a cache."""
     operation = exchange.operation
     if exchange.method not in {b"GET", b"HEAD"} or answer.status != 200:
+        if answer.data is not None and operation.kind in {"create", "update"}:
+            # The record as read, so that the next change can be conditional without another read.
+            answer.fields += b"etag: %b\r\n" % strong_etag(answer.data).encode("ascii")
         return answer
     if answer.data is not None:
         answer.etag = strong_etag(answer.data + answer.meta).encode("ascii")
