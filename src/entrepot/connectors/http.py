@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 from entrepot.chassis.errors import Error
@@ -63,28 +64,32 @@ class Relay:
     caller. Raises SettingsError when a secret cannot be read.
     """
 
-    __slots__ = ("_drop", "_fixed", "_pieces", "link")
+    __slots__ = ("_drop", "_fixed", "_pieces", "_shape", "link")
 
     def __init__(self, mapping: RelayMapping, link: Link, variables: tuple[str, ...]) -> None:
         self.link = link
         self._pieces = pieces(link.base_path + mapping.path, variables)
-        self._drop = _NOT_SENT | {name.lower().encode("ascii") for name in mapping.drop_headers}
+        self._shape = _shared(_shape(self._pieces, len(variables)))
         added = [*link.upstream.headers, *mapping.add_headers, *credentials(link.upstream)]
         lines = b"".join([f"{name.lower()}: {value}\r\n".encode("latin-1") for name, value in added])
-        self._drop |= {name.lower().encode("ascii") for name, _ in added}
-        self._fixed = b"host: " + link.host + b"\r\n" + lines
+        own = {name.lower().encode("ascii") for name in (*mapping.drop_headers, *(name for name, _ in added))}
+        self._drop = _shared(_NOT_SENT | own)
+        self._fixed = _shared(b"host: " + link.host + b"\r\n" + lines)
 
-    def target(self, values: Sequence[bytes], query: bytes, own: Mapping[str, Json]) -> bytes:
+    def target(self, values: tuple[bytes, ...], query: bytes, own: Mapping[str, Json]) -> bytes:
         """Return the request target at the upstream.
 
         *values* are those of the endpoint's path, in order, as the caller sent them: checked, still encoded. *own* are
         the caller's own. Raises UpstreamMisconfigured when the caller lacks one.
         """
-        parts = [
-            piece if isinstance(piece, bytes) else values[piece] if isinstance(piece, int) else _own_value(own, piece)
-            for piece in self._pieces
-        ]
-        target = b"".join(parts) or b"/"
+        if self._shape is not None:
+            target: bytes = self._shape % values
+        else:
+            parts = [
+                part if isinstance(part, bytes) else values[part] if isinstance(part, int) else _own_value(own, part)
+                for part in self._pieces
+            ]
+            target = b"".join(parts) or b"/"
         return target + b"?" + query if query else target
 
     def head(
@@ -202,6 +207,22 @@ class RelayCall:
             self._relay.link.leave(status=self._status)
 
 
+_Value = TypeVar("_Value")
+
+
+@lru_cache(maxsize=4096)
+def _shared(value: _Value) -> _Value:
+    """Return one object for all equal ones: of thousands of relays most have the same, and it stays in the cache."""
+    return value
+
+
+def _shape(parts: tuple[bytes | int | str, ...], count: int) -> bytes | None:
+    """Return a format that takes the path values as they stand; None when the relay's path is not so plain."""
+    if not parts or [part for part in parts if not isinstance(part, bytes)] != list(range(count)):
+        return None
+    return b"".join(part.replace(b"%", b"%%") if isinstance(part, bytes) else b"%b" for part in parts)
+
+
 def pieces(path: str, variables: tuple[str, ...]) -> tuple[bytes | int | str, ...]:
     """Return *path* cut at its templates.
 
@@ -230,11 +251,15 @@ def _own_value(own: Mapping[str, Json], name: str) -> bytes:
 
 def returned_fields(fields: list[tuple[bytes, bytes]]) -> bytes:
     """Return the header lines of an upstream's answer that are the caller's to see."""
-    drop = _NOT_RETURNED
-    for name, value in fields:
-        if name == b"connection" and value.lower() not in {b"keep-alive", b"close"}:
-            drop = drop | {token.strip().lower() for token in value.split(b",")}
-    return b"".join([name + b": " + value + b"\r\n" for name, value in fields if name not in drop])
+    kept = []
+    for field in fields:
+        name, value = field
+        if name not in _NOT_RETURNED:
+            kept.append(b"%b: %b\r\n" % field)
+        elif name == b"connection" and value.lower() not in {b"keep-alive", b"close"}:
+            hop = {token.strip().lower() for token in value.split(b",")}
+            return returned_fields([field for field in fields if field[0] not in hop and field[0] != b"connection"])
+    return b"".join(kept)
 
 
 def credentials(upstream: Upstream) -> list[tuple[str, str]]:

@@ -6,10 +6,12 @@ is up to a quarter of a second early; the duration is exact.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from time import localtime, strftime
 from typing import TYPE_CHECKING
 
 from entrepot.chassis.log import LineWriter
+from entrepot.gateway.operations import LATER
 from entrepot.wire.clock import Clock
 
 if TYPE_CHECKING:
@@ -35,23 +37,29 @@ class AccessLog:
         if wall != self._wall:
             self._wall = wall
             self._stamp = b"%b,%03d" % (strftime("%Y-%m-%d %H:%M:%S", localtime(wall)).encode("ascii"), wall % 1 * 1000)
-        endpoint = exchange.operation.log_name if exchange.matched else b"-"
-        client = exchange.principal.log_name if exchange.known else b"-"
+        operation, principal = exchange.operation, exchange.principal
+        tenths = int(took_s * 10_000)
         self._writer.write(
-            b"%b [INFO][%b] entrepot.access: %b %b %d %.1fms endpoint=%b client=%b source=%b\n"
+            b"%b [INFO][%b] entrepot.access: %b %b %d %d.%dms endpoint=%b client=%b source=%b\n"
             % (
                 self._stamp,
                 exchange.operation_id,
                 exchange.method,
                 exchange.path[:MAX_PATH],
                 status,
-                took_s * 1000,
-                endpoint,
-                client,
-                exchange.source.encode("ascii", "replace"),
+                tenths // 10,
+                tenths % 10,
+                operation.log_name if operation is not LATER else b"-",
+                principal.log_name if principal is not LATER else b"-",
+                _encoded(exchange.source),
             )
         )
 
     def flush(self) -> None:
         """Hand the lines over to the kernel."""
         self._writer.flush()
+
+
+@lru_cache(maxsize=4096)
+def _encoded(source: str) -> bytes:
+    return source.encode("ascii", "replace")

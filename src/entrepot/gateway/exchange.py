@@ -24,6 +24,7 @@ from entrepot.errors import (
 from entrepot.gateway import pipeline
 from entrepot.gateway.answers import Answer, problem_answer
 from entrepot.gateway.kept import OUTAGES, Kept
+from entrepot.gateway.operations import LATER
 from entrepot.gateway.relay import BodyStream
 from entrepot.gateway.stages.cache import end_kept, stale_answer, store
 from entrepot.identity.tokens import Claims
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CLIENT_GONE = 499
-_LATER: Any = None
-"""What an attribute is before its stage has passed."""
-
 _REFUSALS: dict[int, type[InputError]] = {
     408: RequestTimeout,
     413: BodyTooLarge,
@@ -67,10 +65,10 @@ class Exchange(Request):
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        self.operation: Operation = _LATER
+        self.operation: Operation = LATER
         self.operation_id = b""
-        self.principal: Principal = _LATER
-        self.claims: Claims = _LATER
+        self.principal: Principal = LATER
+        self.claims: Claims = LATER
         self.path = b""
         self.query = b""
         self.raw_values: tuple[bytes, ...] = ()
@@ -88,12 +86,12 @@ class Exchange(Request):
     @property
     def matched(self) -> bool:
         """Whether the path led to an operation."""
-        return self.operation is not _LATER
+        return self.operation is not LATER
 
     @property
     def known(self) -> bool:
         """Whether the caller is known."""
-        return self.principal is not _LATER
+        return self.principal is not LATER
 
     # -- events of the connection
 
@@ -273,9 +271,12 @@ class Exchange(Request):
         if given is not None and gateway.sources.trusts(self) and is_operation_id(given):
             self.operation_id = given.lower()
 
-    def _run(self, stages: tuple[Any, ...]) -> None:
+    def _run(self, stages: tuple[pipeline.Stage, ...]) -> None:
+        """Take the exchange through *stages* until one has answered it, or will."""
         try:
-            pipeline.run(self, stages)
+            for stage in stages:
+                if stage(self):
+                    return
         except Error as error:
             self.fail(error)
         except Exception as exc:  # noqa: BLE001 - the edge of a request

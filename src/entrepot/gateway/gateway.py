@@ -24,6 +24,7 @@ from entrepot.gateway.accesslog import AccessLog
 from entrepot.gateway.cache import AnswerCache
 from entrepot.gateway.exchange import Exchange
 from entrepot.gateway.metrics import Metrics
+from entrepot.gateway.operations import LATER
 from entrepot.gateway.pages import PAGES
 from entrepot.gateway.probes import Prober
 from entrepot.gateway.sources import Sources, lies_in
@@ -222,7 +223,7 @@ class Gateway:
     def note(self, exchange: Exchange, status: int, took_s: float) -> None:
         """Count the exchange and write its line of the access log."""
         operation = exchange.operation
-        if not exchange.matched:
+        if operation is LATER:
             handler = exchange.path.decode("ascii") if exchange.path in self.pages else NO_HANDLER
             self.metrics.durations.labels(_method(exchange.method), handler, str(status)).observe(took_s)
         else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import jsonschema_rs
@@ -20,10 +19,13 @@ from entrepot.identity.partners import Client, Partner
 if TYPE_CHECKING:
     from entrepot.gateway.exchange import Exchange
 
+LATER: Any = None
+"""What an exchange's operation, claims and principal are before their stage has passed."""
+
 Kind = Literal["list", "read", "create", "update", "delete", "call", "relay"]
 
 
-@dataclass(eq=False)
+@dataclass(slots=True, eq=False)
 class Operation:
     """One method of one endpoint.
 
@@ -49,17 +51,22 @@ class Operation:
     negotiated: tuple[bytes, ...] = ()
     durations: dict[tuple[bytes, int], Histogram] = field(default_factory=dict)
 
-    @cached_property
+    log_name: bytes = field(init=False)
+    max_body_bytes: int = field(init=False)
+    _validator: jsonschema_rs.Draft202012Validator | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        self.log_name = self.endpoint.name.encode("ascii", "replace")
+        self.max_body_bytes = self.endpoint.max_body_bytes
+
+    @property
     def validator(self) -> jsonschema_rs.Draft202012Validator:
         """The compiled schema. Made when it is first wanted: of thousands of endpoints few are written to."""
-        if self.schema is None:
-            raise ValueError(f"{self.endpoint.name} takes no JSON body")
-        return compile_schema(self.schema())
-
-    @cached_property
-    def log_name(self) -> bytes:
-        """The endpoint's name in a log line."""
-        return self.endpoint.name.encode("ascii", "replace")
+        if self._validator is None:
+            if self.schema is None:
+                raise ValueError(f"{self.endpoint.name} takes no JSON body")
+            self._validator = compile_schema(self.schema())
+        return self._validator
 
 
 @dataclass(slots=True, eq=False)
@@ -70,7 +77,7 @@ class Place:
     allow: str
 
 
-@dataclass(eq=False)
+@dataclass(slots=True, eq=False)
 class Principal:
     """A client of the snapshot with its partner and its rate; *values* are those of its templates."""
 
@@ -79,7 +86,7 @@ class Principal:
     bucket: Bucket | None
     values: dict[str, Any]
 
-    @cached_property
-    def log_name(self) -> bytes:
-        """The client's name in a log line."""
-        return self.client.name.encode("ascii", "replace")
+    log_name: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.log_name = self.client.name.encode("ascii", "replace")

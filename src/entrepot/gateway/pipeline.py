@@ -20,11 +20,3 @@ Stage = Callable[["Exchange"], bool | None]
 
 PIPELINE: tuple[Stage, ...] = (match, authenticate, authorize, limit, validate, cache, dispatch)
 AFTER_BODY = PIPELINE[PIPELINE.index(validate) :]
-
-
-def run(exchange: Exchange, stages: tuple[Stage, ...] = PIPELINE) -> None:
-    """Take *exchange* through *stages* until one has answered it, or will."""
-    for stage in stages:
-        if stage(exchange):
-            return
-    raise AssertionError("the dispatch stage always answers")

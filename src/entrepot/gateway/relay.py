@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from entrepot.connectors.base import RelayMapping
@@ -72,14 +73,19 @@ def start(relay: Relay, exchange: Exchange) -> None:
 
 def own_fields(exchange: Exchange) -> bytes:
     """Return the header lines that tell the upstream of the operation and who asked (RFC 7239 and before it)."""
-    source = exchange.source.encode("ascii") or b"unknown"
-    host = exchange.gateway.sources.host(exchange)
+    sources = exchange.gateway.sources
+    forwarded = _forwarded(exchange.source, sources.host(exchange), sources.scheme(exchange))
+    return b"x-request-id: %b\r\n%b" % (exchange.operation_id, forwarded)
+
+
+@lru_cache(maxsize=4096)
+def _forwarded(address: str, host: bytes, proto: bytes) -> bytes:
+    source = address.encode("ascii") or b"unknown"
     node = b'"[%b]"' % source if b":" in source else source
-    proto = exchange.gateway.sources.scheme(exchange)
     return (
-        b'x-request-id: %b\r\nforwarded: for=%b;host="%b";proto=%b\r\n'
+        b'forwarded: for=%b;host="%b";proto=%b\r\n'
         b"x-forwarded-for: %b\r\nx-forwarded-host: %b\r\nx-forwarded-proto: %b\r\n"
-    ) % (exchange.operation_id, node, host, proto, source, host, proto)
+    ) % (node, host, proto, source, host, proto)
 
 
 class BodyStream:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from entrepot.catalog.definitions import Catalog, Endpoint
@@ -166,7 +166,7 @@ class _Compiler:
         endpoint = self._endpoint
         scopes = endpoint.read_scopes if method in _READS else endpoint.write_scopes
         return Operation(
-            endpoint=endpoint, kind=kind, variables=variables(path), scopes=frozenset(scopes), link=self._link,
+            endpoint=endpoint, kind=kind, variables=variables(path), scopes=_scopes(scopes), link=self._link,
             act=act, bucket=self._bucket, cache=endpoint.cache if method in _READS else None,
             schema=schema, where_names=self._where_names or self._own_names(path),
             ends=() if method in _READS else self._ends, negotiated=_NEGOTIATED if kind == "relay" else (),
@@ -175,6 +175,9 @@ class _Compiler:
 
 def _given(schema: Json) -> Json:
     return schema
+
+
+_scopes = lru_cache(maxsize=4096)(frozenset[str])
 
 
 def variables(path: str) -> tuple[str, ...]:

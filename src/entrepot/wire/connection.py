@@ -17,13 +17,13 @@ import httptools
 
 from entrepot.wire.chunks import ChunkScanner
 from entrepot.wire.framing import (
+    FRAMING,
     HEAD_END,
     Refusal,
     body_length,
     check_head_size,
     check_upgrade,
     expects_continue,
-    has_framing,
     keeps_alive,
     request_fields,
     request_line,
@@ -221,7 +221,8 @@ class ServerConnection(Outbound):
     def _parse(self, head: bytes) -> Request:
         limits = self.limits
         self.complete = False
-        check_head_size(head, limits)
+        if len(head) > limits.max_target_bytes:
+            check_head_size(head, limits)
         self._feed(head[self.fed :] if self.fed else head)
         self.fed = 0
         method, target, minor = request_line(head, limits)
@@ -240,9 +241,9 @@ class ServerConnection(Outbound):
         request.keep_alive = minor == 1
         self.phase = WAIT
         self.deadline = inf
-        if has_framing(fields):
+        if not FRAMING.isdisjoint(fields):
             self._frame(request)
-        else:
+        elif not self.complete:
             self._check_agreement(True)
         return request
 

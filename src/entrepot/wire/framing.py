@@ -20,7 +20,7 @@ HEAD_END = b"\r\n\r\n"
 BODILESS = frozenset({204, 304})
 
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~%-]{1,255})(?::[0-9]{0,5})?")
-_FRAMING = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding", b"upgrade"})
+FRAMING = frozenset({b"connection", b"content-length", b"expect", b"transfer-encoding", b"upgrade"})
 _SINGLETONS = frozenset(
     {
         b"age", b"authorization", b"content-length", b"content-location", b"content-range", b"content-type", b"date",
@@ -141,11 +141,6 @@ def _joined(lines: list[tuple[bytes, bytes]]) -> Fields:
 @lru_cache(maxsize=256)
 def _is_host(value: bytes) -> bool:
     return _HOST.fullmatch(value) is not None
-
-
-def has_framing(fields: Fields) -> bool:
-    """Return whether any field bears on body or connection; most requests have none."""
-    return not _FRAMING.isdisjoint(fields)
 
 
 def keeps_alive(fields: Fields, minor: int) -> bool:
