@@ -64,6 +64,11 @@ class GatewaySettings:
     trusted: tuple[IPv4Network | IPv6Network, ...] = setting(
         (), "Networks whose Forwarded and X-Request-Id are believed: the proxies in front, nobody else.", parse=networks
     )
+    forwarded: str = setting(
+        "x-forwarded-for",
+        "Whether these write x-forwarded-for (with -proto and -host) or forwarded; a caller could forge the other.",
+        parse=choice("x-forwarded-for", "forwarded"),
+    )
     header_timeout_s: float = setting(
         10.0, "A head that is not whole by then is 408; longer holds slow senders.", least=0.1
     )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from entrepot.gateway.kept import MAX_KEPT_BYTES, Kept, unconditional, value_of
+from entrepot.gateway.kept import MAX_KEPT_BYTES, Kept, common, value_of
 
 NEGOTIATED = (b"accept", b"accept-language")
 
@@ -41,8 +41,10 @@ def test_the_validator_of_the_upstream_stands_and_one_is_made_where_it_gave_none
     assert own.answer().etag.startswith(b'"')
 
 
-def test_conditions_are_not_passed_on():
-    assert unconditional({b"if-none-match": b"x", b"range": b"y", b"accept": b"z"}) == {b"accept": b"z"}
+def test_only_what_is_part_of_the_key_reaches_the_upstream():
+    asked = {b"if-none-match": b"x", b"cookie": b"y", b"x-own": b"z", b"accept": b"a/b"}
+
+    assert common(asked, NEGOTIATED) == {b"accept": b"a/b"}
 
 
 def test_the_values_of_a_field_are_joined():

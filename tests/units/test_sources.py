@@ -27,7 +27,7 @@ def test_behind_trusted_proxies_the_last_address_that_is_none_of_theirs_is_the_c
     assert sources.scheme(exchange("10.0.0.1", x_forwarded_proto="https")) == b"https"
 
 
-@pytest.mark.parametrize("chain", ["", "unknown", "203.0.113.9, garbage"])
+@pytest.mark.parametrize("chain", ["", "unknown", "203.0.113.9, garbage", "fe80::1%x client=root"])
 def test_a_chain_that_says_nothing_leaves_the_proxy_itself(chain):
     assert Sources(networks("10.0.0.0/8")).source(exchange("10.0.0.1", x_forwarded_for=chain)) == "10.0.0.1"
 
@@ -47,15 +47,16 @@ def test_an_address_lies_in_a_network_however_it_is_written(source, inside):
     assert lies_in(networks("10.0.0.0/8"), source) is inside
 
 
-def test_forwarded_wins_over_its_forerunners():
-    sources = Sources(networks("10.0.0.0/8"))
+def test_only_the_field_that_the_proxies_write_is_believed():
+    sources = Sources(networks("10.0.0.0/8"), forwarded=True)
+    others = Sources(networks("10.0.0.0/8"))
     told = exchange(
         "10.0.0.1", forwarded='for=198.51.100.7, for="[2001:db8::1]:4711";proto=https, for=10.0.0.2',
         x_forwarded_for="203.0.113.9", x_forwarded_proto="http",
     )  # fmt: skip
 
-    assert sources.source(told) == "2001:db8::1"
-    assert sources.scheme(told) == b"https"
+    assert (sources.source(told), sources.scheme(told)) == ("2001:db8::1", b"https")
+    assert (others.source(told), others.scheme(told)) == ("203.0.113.9", b"http")
 
 
 @pytest.mark.parametrize("node", ["203.0.113.9:80", "203.0.113.9"])

@@ -132,8 +132,12 @@ class Exchange(Request):
     # -- answers
 
     def answer(self, answer: Answer) -> None:
-        """Send *answer* whole."""
+        """Send *answer* whole; when another has begun, break that off, so that nobody takes it for whole."""
         if self._finished:
+            return
+        if self.status:
+            self._finish(self.status)
+            self.abort()
             return
         body = answer.body
         if answer.data is not None:
@@ -208,13 +212,7 @@ class Exchange(Request):
 
     def on_reply_error(self, error: Error) -> None:
         """Answer with the error; an answer that has begun is broken off, so that nobody takes it for whole."""
-        if self._finished:
-            return
-        if self.status:
-            self.gateway.note_fault(self, error)
-            self._finish(self.status)
-            self.abort()
-        else:
+        if not self._finished:
             self.fail(error)
 
     def on_body_wanted(self) -> None:

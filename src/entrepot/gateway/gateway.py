@@ -69,7 +69,7 @@ class Gateway:
         self.operation_ids = OperationIds()
         self.public_url = settings.gateway.public_url.rstrip("/")
         self.pages = PAGES
-        self.sources = Sources(settings.gateway.trusted)
+        self.sources = Sources(settings.gateway.trusted, forwarded=settings.gateway.forwarded == "forwarded")
         self.limiter = Limiter(shared)
         self.keyring = Keyring.open(directory / "keys")
         self.revocations = Revocations(directory / "revocations", shared.counter("revocations"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from entrepot.chassis.etag import strong_etag
 from entrepot.gateway.answers import Answer
@@ -11,14 +12,15 @@ MAX_KEPT_BYTES = 1_048_576
 """A longer answer is passed on as a stream and not kept."""
 
 OUTAGES = frozenset({500, 502, 503, 504})
-_NOT_SENT_ON = frozenset(
-    {b"if-none-match", b"if-modified-since", b"if-match", b"if-unmodified-since", b"if-range", b"range"}
-)
 
 
-def unconditional(fields: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """Return *fields* of a request so that the upstream gives a whole answer; conditions are the cache's to answer."""
-    return {name: value for name, value in fields.items() if name not in _NOT_SENT_ON}
+def common(fields: Mapping[bytes, bytes], negotiated: tuple[bytes, ...]) -> dict[bytes, bytes]:
+    """Return what of a request's *fields* may reach the upstream when the answer is kept for others.
+
+    Only the *negotiated* fields, which are part of the key: anything else, a cookie or a made-up field, could change
+    the answer that others get. Conditions and ranges are the cache's to answer.
+    """
+    return {name: fields[name] for name in negotiated if name in fields}
 
 
 def value_of(name: bytes, block: bytes) -> bytes:

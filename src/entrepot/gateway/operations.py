@@ -31,8 +31,8 @@ class Operation:
 
     *act* calls the upstream. *variables* names the values of the path template, in order.
 
-    *schema* makes what the JSON body must fulfil; None means that the body is not looked at. *where_names* are the
-    template values that decide whose records are seen. *ends* names the endpoints whose kept answers a write here may
+    *schema* makes what the JSON body must fulfil; None means that the body is not looked at. *own_names* are the
+    values of the caller that an answer depends on. *ends* names the endpoints whose kept answers a write here may
     make wrong. *negotiated* names the request fields that an upstream chooses the answer by. *durations* is the
     histogram of each method and status, filled as they occur.
     """
@@ -46,7 +46,7 @@ class Operation:
     bucket: Bucket | None = None
     cache: CachePolicy | None = None
     schema: Callable[[], Json] | None = None
-    where_names: tuple[str, ...] = ()
+    own_names: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
     negotiated: tuple[bytes, ...] = ()
     durations: dict[tuple[bytes, int], Histogram] = field(default_factory=dict)

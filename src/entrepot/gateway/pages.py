@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -54,8 +56,15 @@ def metrics(exchange: Exchange) -> Answer | None:
     gateway.flush_metrics()
     # Adding up thousands of histograms takes a tenth of a second: not on the loop.
     text = gateway.loop.run_in_executor(None, exposition, gateway.metrics_directory)
-    text.add_done_callback(lambda done: exchange.answer(Answer(200, _METRICS_TYPE, done.result())))
+    text.add_done_callback(partial(_answer_metrics, exchange))
     return None
+
+
+def _answer_metrics(exchange: Exchange, text: Future[bytes]) -> None:
+    try:
+        exchange.answer(Answer(200, _METRICS_TYPE, text.result()))
+    except Exception as exc:  # noqa: BLE001 - the edge of a request
+        exchange.crash(exc)
 
 
 def _only_reads(exchange: Exchange) -> None:

@@ -9,7 +9,7 @@ from entrepot.connectors.base import RelayMapping
 from entrepot.connectors.http import Relay, RelayCall
 from entrepot.connectors.link import Link
 from entrepot.errors import BodyTooLarge, SettingsError, UpstreamMisconfigured
-from entrepot.gateway.kept import unconditional
+from entrepot.gateway.kept import common
 from entrepot.gateway.paths import check_relayed
 
 if TYPE_CHECKING:
@@ -48,7 +48,8 @@ def start(relay: Relay, exchange: Exchange) -> None:
         length = len(exchange.body)
     if b"%" in exchange.path:
         check_relayed(exchange.raw_values)
-    fields = unconditional(exchange.fields) if exchange.cache_key else exchange.fields
+    kept = bool(exchange.cache_key)
+    fields = common(exchange.fields, exchange.operation.negotiated) if kept else exchange.fields
     target = relay.target(exchange.raw_values, exchange.query, exchange.principal.values)
     head = relay.head(
         exchange.method,
@@ -73,6 +74,9 @@ def start(relay: Relay, exchange: Exchange) -> None:
 
 def own_fields(exchange: Exchange) -> bytes:
     """Return the header lines that tell the upstream of the operation and who asked (RFC 7239 and before it)."""
+    if exchange.cache_key:
+        # The answer is for others too: who asked, and by what name, must not be part of it.
+        return b"x-request-id: %b\r\n" % exchange.operation_id
     sources = exchange.gateway.sources
     forwarded = _forwarded(exchange.source, sources.host(exchange), sources.scheme(exchange))
     return b"x-request-id: %b\r\n%b" % (exchange.operation_id, forwarded)

@@ -12,13 +12,19 @@ if TYPE_CHECKING:
 
 _FOR = re.compile(rb'(?:^|[;,\s])for=("[^"]*"|[^;,\s]*)', re.IGNORECASE)
 _PROTO = re.compile(rb'(?:^|[;,\s])proto="?([a-z]+)', re.IGNORECASE)
+_HOST_PARAMETER = re.compile(rb'(?:^|[;,\s])host="?([^";,\s]+)', re.IGNORECASE)
 _HOST = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,255}")
 
 Networks = Sequence[IPv4Network | IPv6Network]
 
 
 def address_of(text: str) -> IPv4Address | IPv6Address | None:
-    """Return *text* as an address, an IPv4 one that came over IPv6 as what it is; None when it is no address."""
+    """Return *text* as an address, an IPv4 one that came over IPv6 as what it is; None when it is no address.
+
+    A scope id (``fe80::1%eth0``) makes it none: it is free text, and means nothing on another host.
+    """
+    if "%" in text:
+        return None
     try:
         address = ip_address(text)
     except ValueError:
@@ -35,10 +41,15 @@ def lies_in(networks: Networks, source: str) -> bool:
 
 
 class Sources:
-    """Finds the caller's address; *trusted* are the networks of proxies whose word is believed."""
+    """Finds the caller's address; *trusted* are the networks of proxies whose word is believed.
 
-    def __init__(self, trusted: Networks) -> None:
+    *forwarded* says whether they write ``Forwarded`` (RFC 7239) or, else, ``X-Forwarded-*``. What they do not write
+    they pass on from the caller, so it is not looked at.
+    """
+
+    def __init__(self, trusted: Networks, *, forwarded: bool = False) -> None:
         self._trusted = trusted
+        self._forwarded = forwarded
 
     def trusts(self, exchange: Exchange) -> bool:
         """Tell whether the peer of the connection is a trusted proxy."""
@@ -49,19 +60,22 @@ class Sources:
         peer = exchange.connection.peer
         if not self._trusted or not self.trusts(exchange):
             return peer
-        for address in reversed(chain(exchange.fields)):
-            if address_of(address) is None:
+        for node in reversed(self._chain(exchange.fields)):
+            address = address_of(node)
+            if address is None:
                 break
-            if not lies_in(self._trusted, address):
-                return address
+            if not lies_in(self._trusted, node):
+                return str(address)
         return peer
 
     def scheme(self, exchange: Exchange) -> bytes:
         """Return ``https`` when a trusted proxy says so, else ``http``: TLS ends before the gateway."""
         if not self._trusted or not self.trusts(exchange):
             return b"http"
-        forwarded = _PROTO.findall(exchange.fields.get(b"forwarded", b""))
-        said = forwarded[-1] if forwarded else exchange.fields.get(b"x-forwarded-proto", b"")
+        if self._forwarded:
+            said = (_PROTO.findall(exchange.fields.get(b"forwarded", b"")) or [b""])[-1]
+        else:
+            said = exchange.fields.get(b"x-forwarded-proto", b"")
         return b"https" if said.lower() == b"https" else b"http"
 
     def host(self, exchange: Exchange) -> bytes:
@@ -69,18 +83,19 @@ class Sources:
         own = exchange.fields.get(b"host", b"")
         if not self._trusted or not self.trusts(exchange):
             return own
-        said = exchange.fields.get(b"x-forwarded-host", own)
+        if self._forwarded:
+            said = (_HOST_PARAMETER.findall(exchange.fields.get(b"forwarded", b"")) or [own])[-1]
+        else:
+            said = exchange.fields.get(b"x-forwarded-host", own)
         return said if _HOST.fullmatch(said) else own
 
-
-def chain(fields: Mapping[bytes, bytes]) -> list[str]:
-    """Return the addresses that ``Forwarded``, else ``X-Forwarded-For`` names, the nearest last, without ports."""
-    forwarded = fields.get(b"forwarded")
-    if forwarded is not None:
-        nodes = [node.strip(b'"') for node in _FOR.findall(forwarded)]
-    else:
-        nodes = [node.strip() for node in fields.get(b"x-forwarded-for", b"").split(b",")]
-    return [_without_port(node.decode("ascii", "replace")) for node in nodes]
+    def _chain(self, fields: Mapping[bytes, bytes]) -> list[str]:
+        """Return the addresses that the proxies name, the nearest last, without ports."""
+        if self._forwarded:
+            nodes = [node.strip(b'"') for node in _FOR.findall(fields.get(b"forwarded", b""))]
+        else:
+            nodes = [node.strip() for node in fields.get(b"x-forwarded-for", b"").split(b",")]
+        return [_without_port(node.decode("ascii", "replace")) for node in nodes]
 
 
 def _without_port(node: str) -> str:

@@ -113,9 +113,7 @@ class _Compiler:
         self._link = links[endpoint.upstream]
         self._connectors = connectors
         self._bucket = _bucket(limiter, "endpoint", endpoint.name, endpoint.rate)
-        mapping = endpoint.model or endpoint.call
         self._ends = ends
-        self._where_names = tuple(sorted(template_names(mapping.where))) if mapping is not None else ()
 
     def operations(self) -> Iterator[tuple[str, bytes, Operation]]:
         """Yield path, method and operation of all that the endpoint does."""
@@ -157,8 +155,15 @@ class _Compiler:
             yield path, method, self._operation(path, method, "relay", act, schema)
 
     def _own_names(self, path: str) -> tuple[str, ...]:
-        mapping = self._endpoint.relay
-        return () if mapping is None else own_names(mapping.path, variables(path))
+        """Return the values of the caller that an answer may depend on, wherever the catalog names them."""
+        endpoint = self._endpoint
+        if endpoint.relay is not None:
+            return own_names(endpoint.relay.path, variables(path))
+        mapping = endpoint.model or endpoint.call
+        names = template_names(mapping.where) if mapping is not None else set()
+        if endpoint.call is not None:
+            names |= {name for argument in endpoint.call.arguments for name in template_names(argument.template)}
+        return tuple(sorted(names))
 
     def _operation(
         self, path: str, method: bytes, kind: Kind, act: Callable[[Exchange], None], schema: Callable[[], Json] | None
@@ -168,7 +173,7 @@ class _Compiler:
         return Operation(
             endpoint=endpoint, kind=kind, variables=variables(path), scopes=_scopes(scopes), link=self._link,
             act=act, bucket=self._bucket, cache=endpoint.cache if method in _READS else None,
-            schema=schema, where_names=self._where_names or self._own_names(path),
+            schema=schema, own_names=self._own_names(path),
             ends=() if method in _READS else self._ends, negotiated=_NEGOTIATED if kind == "relay" else (),
         )  # fmt: skip
 

@@ -26,7 +26,7 @@ _PRIVATE = b"cache-control: private, no-cache\r\nvary: Authorization\r\n"
 def cache(exchange: Exchange) -> bool | None:
     """Answer from the cache when it holds a fresh answer."""
     operation = exchange.operation
-    if operation.cache is None or exchange.method not in {b"GET", b"HEAD"}:
+    if operation.cache is None or exchange.method not in {b"GET", b"HEAD"} or has_body(exchange):
         return None
     exchange.cache_key = key(exchange)
     answers, now = exchange.gateway.answers, time()
@@ -40,11 +40,16 @@ def cache(exchange: Exchange) -> bool | None:
     return True
 
 
+def has_body(exchange: Exchange) -> bool:
+    """Tell whether the request has a body: it could change the answer and is no part of the key."""
+    return exchange.chunked or bool(exchange.content_length)
+
+
 def key(exchange: Exchange) -> bytes:
-    """Return what tells one answer of an endpoint from another: values in ``where``, path, query, language."""
+    """Return what tells one answer of an endpoint from another: the caller's values, path, query, language."""
     operation = exchange.operation
     values = exchange.principal.values
-    parts = [operation.endpoint.name, *(repr(values.get(name)) for name in operation.where_names)]
+    parts = [operation.endpoint.name, *(repr(values.get(name)) for name in operation.own_names)]
     fields = exchange.fields
     negotiated = [fields.get(name, b"") for name in operation.negotiated]
     return b"\0".join([*(part.encode() for part in parts), *negotiated, exchange.path, exchange.query])

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from entrepot.gateway.exchange import Exchange
     from entrepot.gateway.operations import Place
 
-OVERRIDES = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+OVERRIDES = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+"""Not HEAD: whether an answer has a body is settled by the method on the wire."""
 
 
 def match(exchange: Exchange) -> bool | None:

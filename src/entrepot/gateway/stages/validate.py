@@ -18,13 +18,14 @@ def validate(exchange: Exchange) -> bool | None:
     maximum = operation.max_body_bytes
     if length is not None and length > maximum:
         raise BodyTooLarge(f"the body has {length} bytes, at most {maximum} are taken")
-    if operation.schema is None:
-        return None
-    if length is not None or exchange.chunked:
+    if operation.schema is not None and (length is not None or exchange.chunked):
         check_media_type(exchange.fields, operation.kind)
-    if not exchange.body_complete:
+    if not exchange.body_complete and (operation.schema is not None or operation.kind != "relay"):
+        # Also a body that nobody wants: a write that has begun must not be answered with 408 for the rest of it.
         exchange.read_body(maximum, exchange.resume_with_body)
         return True
+    if operation.schema is None:
+        return None
     exchange.document = parse_json(exchange.body)
     check_schema(operation.validator, exchange.document)
     return None
