@@ -91,6 +91,15 @@ MODELS = {
         "where": [["partner_id", "=", "{partner.contact}"]],
         "scopes": {"write": "orders.write"},
     },
+    "mine": {
+        "path": "/v1/mine",
+        "method": "GET",
+        "upstream": "erp",
+        "call": "res.partner.search_read",
+        "arguments": {"domain": [["id", "=", "{partner.contact}"]], "fields": ["name"]},
+        "cache": {"fresh": "60s"},
+        "scopes": ["contacts.read"],
+    },
     "locked-out": {
         "path": "/v1/locked-out",
         "upstream": "refusing-erp",
