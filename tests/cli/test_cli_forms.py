@@ -5,7 +5,9 @@ import os
 import pwd
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
@@ -128,12 +130,13 @@ def test_a_full_disk_is_one_line():
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_root_goes_on_as_the_owner_of_the_store(entrepot, settings_file, tmp_path_factory):
+def test_root_goes_on_as_the_owner_of_the_store(entrepot, settings_file):
     owner = pwd.getpwnam("nobody")
     store = settings_file.parent / "store"
-    for path in (tmp_path_factory.getbasetemp(), settings_file.parent):
-        path.chmod(0o755)
-    tmp_path_factory.getbasetemp().parent.chmod(0o755)
+    beneath = Path(tempfile.gettempdir())
+    for path in (settings_file.parent, *settings_file.parent.parents):
+        if path.is_relative_to(beneath) and path != beneath:
+            path.chmod(0o755)
     os.chown(store, owner.pw_uid, owner.pw_gid)
 
     done = entrepot("db", "upgrade", "--settings", settings_file)

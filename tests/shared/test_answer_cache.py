@@ -226,6 +226,7 @@ def test_a_disk_that_refuses_leaves_the_memory_and_is_logged_once(open_cache, sh
 def test_a_stale_answer_gives_way_to_a_fresh_one_of_another_worker(open_cache, shared):
     mine, other = open_cache(shared), open_cache(shared)
     put(mine)
+    mine.close()
     fresh = replace(ENTRY, stored_at=1100.0, fresh_until=1160.0, data=b"new")
     put(other, entry=fresh)
     other.close()
