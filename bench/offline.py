@@ -19,6 +19,7 @@ import pstats
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from entrepot.catalog.definitions import Catalog, Endpoint
@@ -27,6 +28,7 @@ from entrepot.chassis.lines import LineWriter
 from entrepot.chassis.shared import SharedState
 from entrepot.connectors.base import RelayMapping, Upstream
 from entrepot.gateway.accesslog import AccessLog
+from entrepot.gateway.exchange import Exchange
 from entrepot.gateway.gateway import Gateway
 from entrepot.identity.keys import Keyring
 from entrepot.identity.partners import Client, Partner
@@ -106,7 +108,7 @@ def measure(directory: Path, profile: bool) -> float:
     gateway.access = AccessLog(LineWriter(os.open(os.devnull, os.O_WRONLY)), gateway.clock)
     made = catalog()
     gateway.enforce(gateway.prepare(made))
-    server = Server(loop, Limits(), gateway.make_exchange, gateway.clock)
+    server = Server(loop, Limits(), partial(Exchange, gateway), gateway.clock)
     pool = gateway.links["up"].pool
     upstream, upstream_transport = ClientConnection(pool), FakeTransport()
     upstream.connection_made(upstream_transport)

@@ -17,14 +17,14 @@ def test_a_peer_that_is_no_trusted_proxy_is_the_caller_whatever_it_says():
     sources = Sources(networks("10.0.0.0/8"))
 
     assert sources.source(exchange("192.0.2.1", x_forwarded_for="203.0.113.9")) == "192.0.2.1"
-    assert sources.scheme(exchange("192.0.2.1", x_forwarded_proto="https")) == b"http"
+    assert sources.host_and_scheme(exchange("192.0.2.1", host="gw", x_forwarded_proto="https")) == (b"gw", b"http")
 
 
 def test_behind_trusted_proxies_the_last_address_that_is_none_of_theirs_is_the_caller():
     sources = Sources(networks("10.0.0.0/8"))
 
     assert sources.source(exchange("10.0.0.1", x_forwarded_for="198.51.100.7, 203.0.113.9, 10.0.0.2")) == "203.0.113.9"
-    assert sources.scheme(exchange("10.0.0.1", x_forwarded_proto="https")) == b"https"
+    assert sources.host_and_scheme(exchange("10.0.0.1", host="gw", x_forwarded_proto="https")) == (b"gw", b"https")
 
 
 @pytest.mark.parametrize("chain", ["", "unknown", "203.0.113.9, garbage", "fe80::1%x client=root"])
@@ -55,8 +55,8 @@ def test_only_the_field_that_the_proxies_write_is_believed():
         x_forwarded_for="203.0.113.9", x_forwarded_proto="http",
     )  # fmt: skip
 
-    assert (sources.source(told), sources.scheme(told)) == ("2001:db8::1", b"https")
-    assert (others.source(told), others.scheme(told)) == ("203.0.113.9", b"http")
+    assert (sources.source(told), sources.host_and_scheme(told)[1]) == ("2001:db8::1", b"https")
+    assert (others.source(told), others.host_and_scheme(told)[1]) == ("203.0.113.9", b"http")
 
 
 @pytest.mark.parametrize("node", ["203.0.113.9:80", "203.0.113.9"])
@@ -66,4 +66,7 @@ def test_a_port_is_no_part_of_an_address(node):
 
 @pytest.mark.parametrize(("said", "host"), [("api.example.com", b"api.example.com"), ('a";evil="', b"gw"), ("", b"gw")])
 def test_a_trusted_proxy_names_the_host_if_it_is_one(said, host):
-    assert Sources(networks("10.0.0.0/8")).host(exchange("10.0.0.1", host="gw", x_forwarded_host=said)) == host
+    assert (
+        Sources(networks("10.0.0.0/8")).host_and_scheme(exchange("10.0.0.1", host="gw", x_forwarded_host=said))[0]
+        == host
+    )

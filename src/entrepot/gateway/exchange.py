@@ -28,7 +28,7 @@ from entrepot.gateway.operations import LATER
 from entrepot.gateway.relay import BodyStream
 from entrepot.gateway.stages.cache import end_kept, stale_answer, store
 from entrepot.identity.tokens import Claims
-from entrepot.wire.server import Request
+from entrepot.wire.server import Request, ServerConnection
 
 if TYPE_CHECKING:
     from asyncio import Task
@@ -63,7 +63,7 @@ class Exchange(Request):
         "status", "task",
     )  # fmt: skip
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, _connection: ServerConnection) -> None:
         self.gateway = gateway
         self.operation: Operation = LATER
         self.operation_id = b""
@@ -173,29 +173,23 @@ class Exchange(Request):
     def on_reply(self, status: int, fields: bytes, body: bytes, complete: bool, length: int | None) -> None:
         """Pass the upstream's answer on, whole or as a stream."""
         try:
-            self._reply(status, fields, body, complete, length)
+            if self.operation.ends:
+                end_kept(self)
+            if self._finished:
+                return
+            if self.cache_key and self._takes_part_in_cache(status, fields, length):
+                if self._kept is not None:
+                    self._keep(self._kept, body, complete)
+                return
+            self.status = status
+            fields = b"%bx-request-id: %b\r\n%b" % (fields, self.operation_id, self.limit_fields)
+            if complete:
+                self._finish(status)
+                self.send(status, fields, body, length=length if self.method == b"HEAD" else None)
+            else:
+                self.send_head(status, fields, length, body)
         except Exception as exc:  # noqa: BLE001 - the edge of a request, on its way back
             self.crash(exc)
-
-    def _reply(self, status: int, fields: bytes, body: bytes, complete: bool, length: int | None) -> None:
-        if self.operation.ends:
-            end_kept(self)
-        if self._finished:
-            return
-        if self.cache_key and self._takes_part_in_cache(status, fields, length):
-            if self._kept is not None:
-                self._keep(self._kept, body, complete)
-            return
-        self.status = status
-        fields = b"%bx-request-id: %b\r\n%b" % (fields, self.operation_id, self.limit_fields)
-        if complete:
-            self._finish(status)
-            if self.method == b"HEAD":
-                self.send(status, fields, b"", length=length)
-            else:
-                self.send(status, fields, body)
-        else:
-            self.send_head(status, fields, length, body)
 
     def on_reply_data(self, chunk: bytes, complete: bool) -> None:
         """Pass more of the upstream's answer on."""

@@ -34,7 +34,6 @@ from entrepot.identity.revocation import Revocations
 from entrepot.identity.tokens import Verifier, addressee
 from entrepot.settings import Settings
 from entrepot.wire.clock import Clock
-from entrepot.wire.server import ServerConnection
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +95,6 @@ class Gateway:
         self.prober = Prober(shared, loop)
         self.connections = 0
         self._polling = False
-
-    def make_exchange(self, _connection: ServerConnection) -> Exchange:
-        """Return a new exchange; the connection sets what the request is."""
-        return Exchange(self)
 
     # -- the catalog
 

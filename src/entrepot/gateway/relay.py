@@ -78,7 +78,7 @@ def own_fields(exchange: Exchange) -> bytes:
         # The answer is for others too: who asked, and by what name, must not be part of it.
         return b"x-request-id: %b\r\n" % exchange.operation_id
     sources = exchange.gateway.sources
-    forwarded = _forwarded(exchange.source, sources.host(exchange), sources.scheme(exchange))
+    forwarded = _forwarded(exchange.source, *sources.host_and_scheme(exchange))
     return b"x-request-id: %b\r\n%b" % (exchange.operation_id, forwarded)
 
 

@@ -68,21 +68,21 @@ class Sources:
                 return str(address)
         return peer
 
-    def scheme(self, exchange: Exchange) -> bytes:
-        """Return ``https`` when a trusted proxy says so, else ``http``: TLS ends before the gateway."""
+    def host_and_scheme(self, exchange: Exchange) -> tuple[bytes, bytes]:
+        """Return the host that the caller asked for and ``http`` or ``https``, as a trusted proxy says."""
         if not self._trusted or not self.trusts(exchange):
-            return b"http"
+            return exchange.fields.get(b"host", b""), b"http"
+        return self._host(exchange), self._scheme(exchange)
+
+    def _scheme(self, exchange: Exchange) -> bytes:
         if self._forwarded:
             said = (_PROTO.findall(exchange.fields.get(b"forwarded", b"")) or [b""])[-1]
         else:
             said = exchange.fields.get(b"x-forwarded-proto", b"")
         return b"https" if said.lower() == b"https" else b"http"
 
-    def host(self, exchange: Exchange) -> bytes:
-        """Return the host that the caller asked for, as a trusted proxy says or the request itself."""
+    def _host(self, exchange: Exchange) -> bytes:
         own = exchange.fields.get(b"host", b"")
-        if not self._trusted or not self.trusts(exchange):
-            return own
         if self._forwarded:
             said = (_HOST_PARAMETER.findall(exchange.fields.get(b"forwarded", b"")) or [own])[-1]
         else:

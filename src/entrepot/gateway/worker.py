@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from types import FrameType
 
 import uvloop
@@ -21,6 +22,7 @@ from gunicorn.workers.base import Worker
 from entrepot.chassis.log import setup_logging
 from entrepot.chassis.operation import current_operation_id
 from entrepot.chassis.shared import SharedState
+from entrepot.gateway.exchange import Exchange
 from entrepot.gateway.gateway import SWEEP_S, Gateway
 from entrepot.settings import Settings
 from entrepot.wire.limits import Limits
@@ -69,7 +71,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self.server = Server(
             self.loop,
             _limits(settings),
-            self.gateway.make_exchange,
+            partial(Exchange, self.gateway),
             self.gateway.clock,
             max_connections=settings.gateway.max_connections,
             on_count=self._count_connections,
