@@ -20,6 +20,7 @@ from entrepot.connectors.odoo.calls import arguments_of, result_of
 from entrepot.connectors.odoo.faults import Verb, load_fault
 from entrepot.connectors.odoo.jsonrpc import JsonRpcWire
 from entrepot.connectors.odoo.reading import Reader, Record, Row, list_fields, shown_fields
+from entrepot.connectors.odoo.refusals import Refusals
 from entrepot.connectors.odoo.session import ARCHIVED_TOO, Session, key_field, key_leaf
 from entrepot.connectors.odoo.wire import OdooError, OdooWire
 from entrepot.connectors.odoo.writing import Assigned, Draft
@@ -40,13 +41,15 @@ class OdooConnector:
     """The records of one upstream of kind ``odoo``. Belongs to one event loop; keeps the login and what it compiled.
 
     Errors are those of ``entrepot.errors``; ``faults.kind_of`` says which may be tried again. *wire* is for other
-    protocols than the JSON-RPC that is made of *post*.
+    protocols than the JSON-RPC that is made of *post*. *refusals* is what is shared of logins that Odoo refuses.
     """
 
     kind: ClassVar[str] = "odoo"
 
-    def __init__(self, upstream: Upstream, post: Post, *, wire: OdooWire | None = None) -> None:
-        self._wire = wire if wire is not None else JsonRpcWire(upstream, post)
+    def __init__(
+        self, upstream: Upstream, post: Post, *, wire: OdooWire | None = None, refusals: Refusals | None = None
+    ) -> None:
+        self._wire = wire if wire is not None else JsonRpcWire(upstream, post, refusals=refusals)
         self._context = {**BASE_CONTEXT, **upstream.context}
         self._readers: dict[tuple[int, bool], tuple[ModelMapping, Reader]] = {}
         self._types: dict[tuple[str, str], Field] = {}

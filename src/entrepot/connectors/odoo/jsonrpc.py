@@ -12,6 +12,7 @@ import orjson
 
 from entrepot.chassis.errors import Error
 from entrepot.connectors.base import HttpReply, Json, Post, Upstream
+from entrepot.connectors.odoo.refusals import Attempts, OwnRefusals, Refusals
 from entrepot.connectors.odoo.wire import OdooError
 from entrepot.connectors.secrets import read_secret
 from entrepot.errors import (
@@ -24,33 +25,38 @@ from entrepot.errors import (
 )
 
 PATH = "/jsonrpc"
-# Odoo locks a source address out after ten refused logins within a minute (res.users, _assert_can_auth).
-REFUSAL_KEPT_S = 10.0
+SETTLED_S = 0.5
 _MISPLACED = frozenset({301, 302, 303, 307, 308, 401, 403, 404})
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """The gateway's own account, logged in: JSON-RPC proves it with user id and secret at every call."""
+    """The gateway's own account, logged in: JSON-RPC proves it with user id and secret at every call.
+
+    *since* is when its login began (``time.monotonic``).
+    """
 
     uid: int
     secret: str
+    since: float
 
 
 class JsonRpcWire:
     """Odoo over JSON-RPC. Logs in when first needed, keeps the user id, and logs in again when Odoo refuses it.
 
-    Callers that need the login at the same time share one. A refused login is not tried again for
-    ``REFUSAL_KEPT_S``.
+    Callers that need the login at the same time share one. An account that Odoo refuses is used no more, by no process
+    that shares *refusals*, and ``Attempts`` says when a refused login is tried again.
     """
 
-    def __init__(self, upstream: Upstream, post: Post) -> None:
+    def __init__(self, upstream: Upstream, post: Post, *, refusals: Refusals | None = None) -> None:
         self._upstream = upstream
         self._post = post
         self._numbers = count(1)
         self._account: Account | None = None
         self._renewal: asyncio.Task[Account] | None = None
-        self._refused: tuple[float, str] | None = None
+        self._refusals = OwnRefusals() if refusals is None else refusals
+        self._attempts = Attempts(self._refusals, self._secret)
+        self._is_first = False
 
     async def execute(
         self,
@@ -63,7 +69,7 @@ class JsonRpcWire:
         operation_id: str = "",
     ) -> Json:
         """Call *method* of *model*. Raises OdooError for an exception inside Odoo."""
-        account = self._account or await self._renewed(None, deadline)
+        account = self._usable() or await self._renewed(None, deadline)
         work = (model, method, args, kwargs)
         try:
             return await self._execute(account, work, deadline, operation_id)
@@ -71,6 +77,7 @@ class JsonRpcWire:
             if not _refuses(error, account.uid):
                 raise
         # Odoo looks at the account before it does anything, so nothing has happened and the call may go again.
+        self._drop(account)
         account = await self._renewed(account, deadline)
         return await self._execute(account, work, deadline, operation_id)
 
@@ -95,9 +102,21 @@ class JsonRpcWire:
         args = [self._upstream.database, account.uid, account.secret, *work]
         return await self._ask("object", "execute_kw", args, deadline, operation_id)
 
+    def _usable(self) -> Account | None:
+        account = self._account
+        return None if account is None or account.since < self._refusals.dropped() else account
+
+    def _drop(self, account: Account) -> None:
+        if self._account is account:
+            self._account = None
+        if self._refusals.dropped() <= account.since:
+            self._is_first = True
+            self._refusals.drop(time.monotonic())
+
     async def _renewed(self, stale: Account | None, deadline: float) -> Account:
-        if self._account is not None and self._account is not stale:
-            return self._account
+        present = self._usable()
+        if present is not None and present is not stale:
+            return present
         if self._renewal is None:
             self._renewal = asyncio.get_running_loop().create_task(self._log_in())
             self._renewal.add_done_callback(self._renewal_ended)
@@ -113,30 +132,50 @@ class JsonRpcWire:
             renewal.exception()
 
     async def _log_in(self) -> Account:
-        upstream = self._upstream
-        if self._refused is not None and time.monotonic() - self._refused[0] < REFUSAL_KEPT_S:
-            raise UpstreamMisconfigured(self._refused[1])
-        try:
-            secret = read_secret(upstream.secret)
-            args = [upstream.database, upstream.login, secret, {}]
-            uid = await self._ask("common", "authenticate", args, time.monotonic() + upstream.timeout_s, "")
-        except SettingsError as error:
-            raise UpstreamMisconfigured(f"the account at {upstream.name} has no secret that can be read") from error
-        except OdooError as error:
-            if error.name.endswith("AccessDenied"):
-                raise self._refusal() from error
-            raise
+        await self._let_the_first_try()
+        now = time.monotonic()
+        if not self._attempts.may_try(now):
+            raise self._refusal()
+        secret = self._secret()
+        uid = await self._authenticated(secret)
         # A bad login is answered with the result False (odoo/service/common.py, exp_authenticate).
         if not isinstance(uid, int) or isinstance(uid, bool):
+            self._attempts.refused(secret, time.monotonic())
             raise self._refusal()
-        self._refused = None
-        self._account = Account(uid, secret)
+        self._attempts.accepted()
+        self._account = Account(uid, secret, now)
         return self._account
 
+    async def _let_the_first_try(self) -> None:
+        """Wait a little for the login of the process that was refused first: if that fails too, ours would as well."""
+        is_first, self._is_first = self._is_first, False
+        if not is_first and not self._refusals.until():
+            await asyncio.sleep(max(0.0, self._refusals.dropped() + SETTLED_S - time.monotonic()))
+
+    async def _authenticated(self, secret: str) -> Json:
+        upstream = self._upstream
+        args = [upstream.database, upstream.login, secret, {}]
+        try:
+            return await self._ask("common", "authenticate", args, time.monotonic() + upstream.timeout_s, "")
+        except OdooError as error:
+            if error.name.endswith("AccessDenied"):
+                return False
+            self._attempts.unanswered(time.monotonic())
+            raise
+        except Error:
+            self._attempts.unanswered(time.monotonic())
+            raise
+
+    def _secret(self) -> str:
+        try:
+            return read_secret(self._upstream.secret)
+        except SettingsError as error:
+            raise UpstreamMisconfigured(
+                f"the account at {self._upstream.name} has no secret that can be read"
+            ) from error
+
     def _refusal(self) -> Error:
-        message = f"{self._upstream.name} refuses the login of the gateway's account"
-        self._refused = (time.monotonic(), message)
-        return UpstreamMisconfigured(message)
+        return UpstreamMisconfigured(f"{self._upstream.name} refuses the login of the gateway's account")
 
     async def _ask(self, service: str, method: str, args: Sequence[Json], deadline: float, operation_id: str) -> Json:
         number = next(self._numbers)
