@@ -95,14 +95,14 @@ def test_every_value_comes_back_as_it_was(path, catalog):
     assert repr(found) == repr(catalog) or catalog.clients
 
 
-def test_it_is_readable_by_owner_and_group_alone_whatever_the_umask(path):
+def test_it_is_readable_by_its_owner_alone_whatever_the_umask(path):
     before = os.umask(0o077)
     try:
         write_snapshot(path, CATALOG)
     finally:
         os.umask(before)
 
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert [entry.name for entry in path.parent.iterdir()] == ["snapshot.json"]
 
 
@@ -113,7 +113,8 @@ def test_it_is_replaced_as_a_whole(path):
         old = reader.read()
 
     assert b'"revision":7' in old
-    assert read_snapshot(path).revision == read_revision(path) == 8
+    assert read_snapshot(path).revision == 8
+    assert read_revision(path) == (8, "")
 
 
 def test_a_write_that_fails_leaves_the_old_one(path):

@@ -227,3 +227,15 @@ def test_applies_at_once_are_done_one_after_the_other(bring, database, snapshot)
     assert sorted(revisions) == [2, 3, 4, 5]
     assert current(database).number == read_snapshot(snapshot).revision == 5
     assert set(read_snapshot(snapshot).partners) == {"azure", "p0", "p1", "p2", "p3"}
+
+
+def test_a_number_that_comes_again_after_a_restore_is_another_revision(bring, database, snapshot, counter):
+    bring()
+    right = snapshot.read_bytes()
+    write_snapshot(snapshot, read_snapshot(snapshot), digest="of the database before it was restored")
+    before = counter.value
+
+    publish(database, snapshot, counter)
+
+    assert snapshot.read_bytes() == right
+    assert counter.value == before + 1

@@ -177,6 +177,8 @@ def _relays(schema: str) -> dict:
     return {
         "echo": relay("/echo/{rest}", max_body="256KiB"),
         "checked": relay("/checked", methods=["POST", "PUT"], body={"schema": schema}, max_body="64KiB"),
+        "small": relay("/small", max_body="1KiB"),
+        "small-checked": relay("/small-checked", methods=["POST"], body={"schema": schema}, max_body="1KiB"),
         "lasting": relay("/lasting/{rest}", "slow", max_body="256MiB"),
         "kept": relay("/kept/{rest}", cache=cached),
         "brief": relay("/brief/{rest}", cache={"fresh": "100ms", "stale_if_error": "1h"}),

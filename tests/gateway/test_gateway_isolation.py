@@ -4,6 +4,7 @@ import re
 
 import pytest
 from catalogs import AZURE, DECO
+from rawclient import chunked
 
 
 def test_kept_answer_of_a_call_is_the_callers_own(gateway):
@@ -41,3 +42,13 @@ def test_method_that_would_change_the_framing_cannot_be_put_over_a_post(gateway,
     answer = gateway.call("POST", "/v1/contacts", f"X-HTTP-Method-Override: {value}", token="shop", body=b"{}")
 
     assert_problem(answer, 400, "bad-request")
+
+
+@pytest.mark.parametrize("target", ["/v1/small", "/v1/small-checked"])
+def test_chunked_body_that_comes_at_once_is_counted_too(gateway, upstream, assert_problem, target):
+    head = gateway.head("POST", target, "Content-Type: application/json", "Transfer-Encoding: chunked", token="shop")
+    with gateway.wire() as wire:
+        wire.send(head + chunked(b'{"name": "%b"}' % (b"x" * 4096)))
+
+        assert_problem(wire.answer(), 413, "body-too-large")
+    assert not upstream.seen_at(target.removeprefix("/v1"))

@@ -304,7 +304,7 @@ ENDPOINT = Table(
         ),
         Key(
             "result",
-            mapping_of(leaf(v.text), "public names and keys of the result", v.public_name),
+            mapping_of(leaf(v.result_key), "public names and keys of the result", v.public_name),
             "what of the result is answered",
             shown="the bare result",
             kinds=("call",),

@@ -127,13 +127,12 @@ def publish(database: Database, snapshot: Path, counter: Counter) -> int:
     """
     with _lock(snapshot):
         with database.reading() as session:
-            number = (
-                session.scalar(select(CatalogRevision.number).order_by(CatalogRevision.number.desc()).limit(1)) or 0
-            )
-        if number == 0 or read_revision(snapshot) == number:
+            newest = _newest(session)
+            number, digest = (newest.number, newest.digest) if newest is not None else (0, "")
+        if number == 0 or read_revision(snapshot) == (number, digest):
             return number
         revision = current(database)
-        write_snapshot(snapshot, compiled(revision))
+        write_snapshot(snapshot, compiled(revision), digest=digest)
     counter.bump()
     return revision.number
 

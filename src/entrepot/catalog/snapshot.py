@@ -24,16 +24,18 @@ FORMAT = "entrepot-snapshot"
 VERSION = 1
 
 
-def write_snapshot(path: Path, catalog: Catalog) -> None:
-    """Replace the snapshot at *path* by *catalog*, atomically and synced to disk; its mode is 0640.
+def write_snapshot(path: Path, catalog: Catalog, *, digest: str = "") -> None:
+    """Replace the snapshot at *path* by *catalog*, atomically and synced to disk; its mode is 0600.
 
-    Raises OSError when the disk does not take it; the old snapshot is then still whole.
+    *digest* is that of the stored revision: a number may come twice, after a database was restored. Raises OSError when
+    the disk does not take it; the old snapshot is then still whole.
     """
     payload = orjson.dumps(encode(catalog))
     head = {
         "format": FORMAT,
         "version": VERSION,
         "revision": catalog.revision,
+        "digest": digest,
         "sha256": hashlib.sha256(payload).hexdigest(),
     }
     _replace(path, orjson.dumps(head) + b"\n" + payload + b"\n")
@@ -65,15 +67,15 @@ def collector_paused() -> Iterator[None]:
             gc.enable()
 
 
-def read_revision(path: Path) -> int | None:
-    """Return the revision that the snapshot at *path* holds, or None when there is no whole one."""
+def read_revision(path: Path) -> tuple[int, str] | None:
+    """Return number and digest of the revision in the snapshot at *path*, or None when there is no whole one."""
     try:
         head, payload = _read(path)
     except NotReady:
         return None
     revision = head.get("revision")
     is_whole = hashlib.sha256(payload).hexdigest() == head.get("sha256")
-    return revision if is_whole and isinstance(revision, int) else None
+    return (revision, str(head.get("digest", ""))) if is_whole and isinstance(revision, int) else None
 
 
 def _read(path: Path) -> tuple[dict[str, Any], bytes]:
@@ -96,10 +98,10 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
 
 def _replace(path: Path, content: bytes) -> None:
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o640)
+            os.fchmod(file.fileno(), 0o600)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -177,6 +177,11 @@ def public_name(value: Any) -> str:
     return _matching(value, _PUBLIC, "must be a public name of letters, digits, `_` and `-` that begins with a letter")
 
 
+def result_key(value: Any) -> str:
+    """Return *value*, a key of what a method returns; paths into it are not followed."""
+    return _matching(text(value), _VALUE_KEY, "must be a key of the result: a word of letters, digits and `_`")
+
+
 def value_key(value: Any) -> str:
     """Return *value*, the KEY of ``{partner.KEY}``."""
     return _matching(value, _VALUE_KEY, "must be a word of letters, digits and `_`")

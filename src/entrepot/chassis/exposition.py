@@ -135,18 +135,30 @@ def exposition(directory: Path) -> bytes:
 def retire(directory: Path, process: str) -> None:
     """Fold the counters and histograms of *process*, which has died, into those of the retired, and its gauges away.
 
-    Does nothing for one that lives (a newer one may have its name) or is folded already.
+    Does nothing for one that lives (a newer one may have its name) or is folded already. A disk that does not take it
+    is logged: the file of the process stays, counts as before, and is folded at the next occasion.
     """
-    with locked(directory):
+    with _tolerated(directory), locked(directory):
         if not _is_alive(directory, process):
             _fold(directory, [process])
 
 
 def fold_dead(directory: Path) -> None:
-    """Retire every dead process; the caller holds the lock of *directory*."""
-    dead = [process for process in _processes(directory) if not _is_alive(directory, process)]
-    if dead:
-        _fold(directory, dead)
+    """Retire every dead process, as far as the disk takes it; the caller holds the lock of *directory*."""
+    with _tolerated(directory):
+        dead = [process for process in _processes(directory) if not _is_alive(directory, process)]
+        if dead:
+            _fold(directory, dead)
+
+
+@contextmanager
+def _tolerated(directory: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as exc:
+        log.warning(
+            "the counts of a dead process cannot be folded yet", extra={"directory": str(directory), "cause": str(exc)}
+        )
 
 
 @contextmanager

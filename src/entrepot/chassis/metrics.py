@@ -13,7 +13,8 @@ import os
 import re
 import secrets
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Generic, Literal, Protocol, TypeVar
 
@@ -152,7 +153,7 @@ class Meter:
 
     *process* is unique among the living, for example ``gateway-4711``. What a dead process of the same or another name
     has left behind is folded into ``retired.json`` first. Raises ValueError for a name that cannot be one, and
-    RuntimeError if a living process has it.
+    RuntimeError if a living process has it. A disk that takes nothing is no error: counting goes on in memory.
     """
 
     def __init__(self, directory: Path, process: str) -> None:
@@ -163,10 +164,9 @@ class Meter:
         self._run = secrets.token_hex(8)
         self._families: dict[str, MeterFamily[Counter] | MeterFamily[Gauge] | MeterFamily[Histogram]] = {}
         self._failing = False
-        directory.mkdir(parents=True, exist_ok=True)
-        with locked(directory):
-            fold_dead(directory)
-            self._alive_fd = self._hold_lock()
+        self._alive_fd: int | None = None
+        with self._tolerated():
+            self._begin()
 
     def counter(self, name: str, help_: str, labels: Sequence[str] = (), *, limit: int = 2000) -> MeterFamily[Counter]:
         """Return a new family of counters; *name* ends with ``_total``."""
@@ -203,20 +203,35 @@ class Meter:
         """Write all numbers; a disk that does not take them is logged once, and tried again at the next call."""
         families = [family.snapshot().as_json() for family in self._families.values()]
         document = orjson.dumps({"run": self._run, "families": families})
-        try:
+        with self._tolerated():
+            # Without the lock the file would be taken for that of a dead process, and counted twice.
+            if self._alive_fd is None:
+                self._begin()
             replace_file(self._directory / f"{self._process}.json", document)
-        except OSError as exc:
-            if not self._failing:
-                log.warning("metrics cannot be written", extra={"directory": str(self._directory), "cause": str(exc)})
-            self._failing = True
-        else:
             self._failing = False
 
     def close(self) -> None:
         """Write all numbers a last time, and fold them into those of the retired processes."""
         self.flush()
-        os.close(self._alive_fd)
+        if self._alive_fd is not None:
+            os.close(self._alive_fd)
+            self._alive_fd = None
         retire(self._directory, self._process)
+
+    @contextmanager
+    def _tolerated(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            if not self._failing:
+                log.warning("metrics cannot be written", extra={"directory": str(self._directory), "cause": str(exc)})
+            self._failing = True
+
+    def _begin(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with locked(self._directory):
+            fold_dead(self._directory)
+            self._alive_fd = self._hold_lock()
 
     def _add(self, family: _AnyFamily) -> _AnyFamily:
         if self._families.setdefault(family.shape.name, family) is not family:
@@ -229,9 +244,12 @@ class Meter:
         fd = os.open(self._directory / f"{self._process}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
+        except BlockingIOError as exc:
             os.close(fd)
             raise RuntimeError(f"a living process is called {self._process}") from exc
+        except OSError:
+            os.close(fd)
+            raise
         return fd
 
 

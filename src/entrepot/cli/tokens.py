@@ -98,6 +98,8 @@ def _revoked(desk: Desk, arguments: argparse.Namespace, token: bytes, *, by: str
 
 def _warn_of_unknown(services: Services, done: Revoked) -> None:
     # It may have been in an earlier catalog, so this is done all the same; but it may be a slip of the keyboard.
+    if done.kind == "jti" and not services.desk.knows(done.value):
+        complain(f"no token with the id {done.value!r} was issued here; it is revoked all the same")
     catalog = services.catalog()
     known = {"client": catalog.clients, "partner": catalog.partners}.get(done.kind)
     if known is not None and done.value not in known:

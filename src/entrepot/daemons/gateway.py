@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import sys
 from collections.abc import Callable
 from math import ceil
 from typing import Any
 
 from gunicorn.app.base import BaseApplication
-from gunicorn.arbiter import Arbiter
+from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
-from entrepot.chassis.errors import Error
 from entrepot.chassis.metrics import retire
 from entrepot.chassis.shared import SharedState
+from entrepot.daemons.master import Master, mark_booted, mark_unbooted
 from entrepot.gateway.worker import GatewayWorker
 from entrepot.services import Services
 from entrepot.settings import Settings
@@ -43,12 +41,16 @@ class GatewayApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has
     def __init__(self, load_settings: Callable[[], Settings]) -> None:
         self._load_settings = load_settings
         self.settings = load_settings()
-        self.shared: SharedState | None = None
+        self._shared: SharedState | None = None
         super().__init__()
 
     def load_config(self) -> None:
-        """Set what gunicorn needs to know from the settings."""
-        gateway = self.settings.gateway
+        """Make gunicorn's configuration from the settings."""
+        self.cfg = self.configuration(self.settings)
+
+    def configuration(self, settings: Settings) -> Config:
+        """Return what gunicorn needs to know of *settings*."""
+        gateway = settings.gateway
         options: dict[str, Any] = {
             "bind": list(gateway.bind),
             "workers": gateway.workers,
@@ -59,11 +61,15 @@ class GatewayApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has
             "graceful_timeout": ceil(gateway.graceful_timeout_s),
             "control_socket_disable": True,
             "proc_name": "entrepot-gateway",
+            "pre_fork": _before_fork,
+            "post_worker_init": mark_booted,
             "child_exit": self._child_exit,
             "logger_class": MasterLog,
         }
+        config = Config()
         for name, value in options.items():
-            self.cfg.set(name, value)
+            config.set(name, value)
+        return config
 
     def load(self) -> Settings:
         """Return what a worker builds its gateway from."""
@@ -73,48 +79,31 @@ class GatewayApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has
         """Run the master."""
         Master(self).run()
 
-    def renew(self) -> bool:
-        """Take the settings anew; when they are broken, say so and return False."""
+    def renewed(self) -> Settings:
+        """Return the settings of this moment, with all prepared that their workers need. Raises what is wrong."""
+        settings = self._load_settings()
+        prepare(settings)
+        return settings
+
+    def take(self, settings: Settings, config: Config) -> None:
+        """Go on with *settings*, and *config* which follows from them."""
+        self.settings, self.cfg = settings, config
+        self.callable = self._shared = None
+
+    def _child_exit(self, master: Master, worker: GatewayWorker) -> None:
+        master.worker_gone(worker)
+        directory = self.settings.store.directory
+        retire(directory / "metrics", f"gateway-{worker.pid}")
         try:
-            self.settings = self._load_settings()
-            prepare(self.settings)
-        except Error as error:
-            for mistake in error.errors:
-                log.error("%s: %s", mistake.path, mistake.message)
-            log.error("the settings are broken, the gateway goes on as it was", extra={"reason": str(error)})
-            return False
-        self.callable = None
-        return True
-
-    def _child_exit(self, _arbiter: object, worker: GatewayWorker) -> None:
-        if self.shared is None:
-            self.shared = SharedState.open(self.settings.store.directory / "shared")
-        self.shared.reap()
-        retire(self.settings.store.directory / "metrics", f"gateway-{worker.pid}")
+            if self._shared is None:
+                self._shared = SharedState.open(directory / "shared")
+            self._shared.reap()
+        except Exception:  # the other workers do this too, once a second
+            log.exception("what a worker held in the shared state could not be freed")
 
 
-class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's master, which on a reload touches nothing before the new settings are known to be good."""
-
-    def reload(self) -> None:
-        """Replace the workers, unless the settings are broken: then the old ones go on."""
-        if self.app.renew():
-            super().reload()
-
-    def start(self) -> None:
-        """Open the sockets, or take those of systemd, and say so when the settings name others."""
-        super().start()
-        named, taken = set(self.app.settings.gateway.bind), {_name(listener.sock) for listener in self.LISTENERS}
-        if os.environ.get("LISTEN_FDS") and not named & taken:
-            log.warning("systemd's sockets decide, [gateway] bind names others", extra={"sockets": ", ".join(taken)})
-
-
-def _name(sock: socket.socket) -> str:
-    address = sock.getsockname()
-    if isinstance(address, tuple):
-        host = f"[{address[0]}]" if ":" in address[0] else address[0]
-        return f"{host}:{address[1]}"
-    return f"unix:{address}"
+def _before_fork(_master: object, worker: GatewayWorker) -> None:
+    mark_unbooted(worker)
 
 
 def prepare(settings: Settings) -> None:

@@ -158,7 +158,7 @@ class Exchange(Request):
             end_kept(self)
         stale = stale_answer(self, error)
         if stale is None:
-            if error.status >= 500:
+            if error.status >= 500 and not isinstance(error, InputError):
                 self.gateway.note_fault(self, error)
             stale = problem_answer(error, self.operation_id.decode("ascii"))
         self.answer(stale)

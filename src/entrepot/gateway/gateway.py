@@ -80,7 +80,7 @@ class Gateway:
         self.metrics_directory = directory / "metrics"
         self.meter = Meter(self.metrics_directory, process)
         self.metrics = Metrics(self.meter)
-        self.access = AccessLog(LineWriter(2), self.clock) if settings.gateway.access_log else None
+        self.access = AccessLog(LineWriter(2)) if _wants_access_log(settings) else None
         self.answers = AnswerCache(
             directory / "cache", shared, memory_bytes=settings.gateway.cache_memory_bytes,
             disk_bytes=settings.gateway.cache_disk_bytes,
@@ -234,14 +234,12 @@ class Gateway:
 
     def note_fault(self, exchange: Exchange, error: Error) -> None:
         """Log an error that is not the caller's."""
-        operation = exchange.operation
-        log.warning(
-            "%s", error,
-            extra={
-                "operation_id": exchange.operation_id.decode("ascii"), "code": error.code,
-                "endpoint": operation.endpoint.name if exchange.matched else "", "cause": str(error.__cause__ or ""),
-            },
-        )  # fmt: skip
+        facts = {"operation_id": exchange.operation_id.decode("ascii"), "code": error.code}
+        if exchange.matched:
+            facts["endpoint"] = exchange.operation.endpoint.name
+        if error.__cause__ is not None:
+            facts["cause"] = str(error.__cause__)
+        log.warning("%s", error, extra=facts)
 
     # -- who calls
 
@@ -257,6 +255,10 @@ class Gateway:
         self.answers.close()
         for link in self.links.values():
             link.close()
+
+
+def _wants_access_log(settings: Settings) -> bool:
+    return settings.gateway.access_log and settings.log.level in {"debug", "info"}
 
 
 _METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})

@@ -102,6 +102,13 @@ class Desk:
         with self._present().reading() as session:
             return [self._held(row) for row in session.scalars(wanted)]
 
+    def knows(self, jti: str) -> bool:
+        """Tell whether a token of this id was issued here; True when the database is away, and cannot say."""
+        return (
+            self._database is None
+            or self._asked(select(tables.Token.issued_at).where(tables.Token.jti == jti)) is not None
+        )
+
     def _held(self, row: tables.Token) -> Held:
         scopes = frozenset(row.scopes.split())
         expires_at, issued_at = row.expires_at.timestamp(), int(row.issued_at.timestamp())

@@ -18,6 +18,8 @@ def validate(exchange: Exchange) -> bool | None:
     maximum = operation.max_body_bytes
     if length is not None and length > maximum:
         raise BodyTooLarge(f"the body has {length} bytes, at most {maximum} are taken")
+    if exchange.chunked and len(exchange.body) > maximum:
+        raise BodyTooLarge(f"the body has more than {maximum} bytes")
     if operation.schema is not None and (length is not None or exchange.chunked):
         check_media_type(exchange.fields, operation.kind)
     if not exchange.body_complete and (operation.schema is not None or operation.kind != "relay"):

@@ -1,0 +1,156 @@
+"""gunicorn's master, made to stay: no worker that cannot start, no reload and no full disk ends the whole gateway."""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import signal
+import socket
+from time import monotonic
+from typing import Any
+
+from gunicorn import sock as sockets
+from gunicorn.arbiter import Arbiter
+
+from entrepot.chassis.errors import Error
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 30.0
+NO_EXIT_CODE = -1
+
+
+class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
+    """Starts and ends workers; its application gives it settings that are known to be good.
+
+    A gateway none of whose workers has ever started ends, as gunicorn has it. From the first good start on, a worker
+    that cannot start is tried again, after 1 s, then 2 s, at most 30 s.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._wait_s = 0.0
+        self._not_before = 0.0
+        self._reloaded_age = 0
+        super().__init__(app)
+
+    def start(self) -> None:
+        """Open the sockets, or take those of systemd, and say so when the settings name others."""
+        super().start()
+        named, taken = set(self.app.settings.gateway.bind), {_name(listener.sock) for listener in self.LISTENERS}
+        if os.environ.get("LISTEN_FDS") and not named & taken:
+            log.warning("systemd's sockets decide, [gateway] bind names others", extra={"sockets": ", ".join(taken)})
+
+    def stop(self, graceful: bool = True) -> None:
+        """End all workers; one that fails to start meanwhile is no reason to end otherwise."""
+        self._endure()
+        super().stop(graceful)
+
+    # -- workers
+
+    def manage_workers(self) -> None:
+        """Start the workers that are missing, and end the oldest of those that serve beyond the wanted number.
+
+        After a reload the old ones serve until as many new ones do.
+        """
+        self.spawn_workers()
+        serving = sorted((worker for worker in self.WORKERS.values() if has_booted(worker)), key=lambda each: each.age)
+        for worker in serving[: max(0, len(serving) - self.num_workers)]:
+            self.kill_worker(worker.pid, signal.SIGTERM)
+
+    def spawn_workers(self) -> None:
+        """Start the workers that are missing, unless the last one could not start and it is not time to try again."""
+        present = [worker for worker in self.WORKERS.values() if worker.age > self._reloaded_age]
+        missing = self.num_workers - len(present)
+        if missing <= 0 and all(map(has_booted, present)):
+            self._wait_s = 0.0
+        if monotonic() >= self._not_before:
+            for _ in range(missing):
+                self.spawn_worker()
+
+    def reap_workers(self) -> None:
+        """Take note of the workers that have ended."""
+        if any(map(has_booted, self.WORKERS.values())):
+            self._endure()
+        super().reap_workers()
+
+    def worker_gone(self, worker: Any) -> None:
+        """Let some time pass when *worker* has never served: what was in its way may be there still."""
+        now = monotonic()
+        if not has_booted(worker) and now >= self._not_before:
+            self._wait_s = min(LONGEST_WAIT_S, self._wait_s * 2 or FIRST_WAIT_S)
+            self._not_before = now + self._wait_s
+            log.error("a worker could not start, it is tried again", extra={"retry_s": self._wait_s})
+
+    def _endure(self) -> None:
+        # gunicorn ends for a worker that exits with one of these; 0 to 255 are what an exit code can be.
+        self.WORKER_BOOT_ERROR = self.APP_LOAD_ERROR = NO_EXIT_CODE
+
+    # -- reload
+
+    def reload(self) -> None:
+        """Replace settings, sockets and workers; when something is wrong with the new, all goes on as it was."""
+        try:
+            settings = self.app.renewed()
+            config = self.app.configuration(settings)
+            listeners = self._listeners(config)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the partners are served on
+            _explain(exc)
+            return
+        for listener in self.LISTENERS:
+            if listener not in listeners:
+                listener.close()
+        self.LISTENERS: list[Any] = listeners
+        self.app.take(settings, config)
+        self.setup(self.app)
+        self._reloaded_age = self.worker_age
+        self._wait_s = self._not_before = 0.0
+        self.manage_workers()
+
+    def _listeners(self, config: Any) -> list[Any]:
+        """Return the sockets of *config*: those that are open stay so, new ones are bound. Raises OSError."""
+        if self.systemd:
+            return list(self.LISTENERS)
+        known = {listener.cfg_addr: listener for listener in self.LISTENERS}
+        fresh: dict[Any, Any] = {}
+        try:
+            for address in config.address:
+                if address not in known:
+                    # Not gunicorn's create_sockets, which tries for five seconds and then ends the process.
+                    fresh[address] = sockets._sock_type(address)(address, config, self.log)  # noqa: SLF001
+        except BaseException:
+            for listener in fresh.values():
+                listener.close()
+            raise
+        return [(known | fresh)[address] for address in config.address]
+
+
+def mark_unbooted(worker: Any) -> None:
+    """Give *worker* a mark that its process and the master share; for before the fork."""
+    worker.boot_mark = mmap.mmap(-1, 1)
+
+
+def mark_booted(worker: Any) -> None:
+    """Say that *worker*, in whose process this is, is ready to serve."""
+    worker.boot_mark[0] = 1
+
+
+def has_booted(worker: Any) -> bool:
+    """Tell whether *worker* has ever been ready to serve."""
+    return bool(worker.boot_mark[0])
+
+
+def _explain(exc: Exception) -> None:
+    for mistake in exc.errors if isinstance(exc, Error) else ():
+        log.error("%s: %s", mistake.path, mistake.message)
+    reason = str(exc) if isinstance(exc, Error) else f"{type(exc).__name__}: {exc}"
+    log.error("the settings cannot be used, the gateway goes on as it was", extra={"reason": reason})
+
+
+def _name(sock: socket.socket) -> str:
+    address = sock.getsockname()
+    if isinstance(address, tuple):
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        return f"{host}:{address[1]}"
+    return f"unix:{address}"
