@@ -105,7 +105,7 @@ def measure(directory: Path, profile: bool) -> float:
     shared = SharedState.open(directory / "shared")
     shared.register()
     gateway = Gateway(settings, shared, loop, "bench")
-    gateway.access = AccessLog(LineWriter(os.open(os.devnull, os.O_WRONLY)), gateway.clock)
+    gateway.access = AccessLog(LineWriter(os.open(os.devnull, os.O_WRONLY)))
     made = catalog()
     gateway.enforce(gateway.prepare(made))
     server = Server(loop, Limits(), partial(Exchange, gateway), gateway.clock)
