@@ -300,7 +300,6 @@ def test_if_match_of_an_old_state_deletes_nothing(gateway, odoo, order):
 # -- what does not hold yet
 
 
-@pytest.mark.xfail(reason="a race of two followers in Odoo is passed on as a rule that the order breaks", strict=False)
 def test_confirmations_at_the_same_moment_all_succeed_or_may_be_tried_again(gateway, order):
     answers = confirm_at_the_same_moment(gateway, order)
 

@@ -288,8 +288,9 @@ def test_a_request_is_not_sent_a_third_time(loop, upstream, ask):
         (["read", "close"], {}),
         (["read", b"H", "close"], {"retry": True}),
         (["read", "close"], {"retry": True, "body": b"abc"}),
+        (["read", "close"], {"retry": True, "streaming_body": "chunked"}),
     ],
-    ids=["not idempotent", "answer begun", "body"],
+    ids=["not idempotent", "answer begun", "body", "streamed body"],
 )
 def test_a_request_that_may_have_had_effect_is_not_sent_again(loop, upstream, ask, second, options):
     one = upstream(["read", OK, *second], ["read", OK, "hang"])

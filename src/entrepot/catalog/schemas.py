@@ -1,7 +1,7 @@
 """JSON Schemas (2020-12) of the bodies that an endpoint takes, and every mistake of a body with its JSON pointer.
 
 They follow from the fields alone, so the gateway, the API documents and the pages say the same. Bounds that Odoo has
-and a partner cannot see (32-bit integers, NUL-free text, years of four digits) are part of the schema.
+and a partner cannot see (32-bit integers, numbers up to 1e15, NUL-free text, years of four digits) are part of the schema.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import jsonschema_rs
 
 from entrepot.chassis.errors import Mistake
 from entrepot.connectors.base import Argument, CallMapping, Field, Json, ModelMapping
+from entrepot.connectors.odoo.values import MAX_NUMBER
 
 MAX_ITEMS = 1000
 MAX_INTEGER = 2**31 - 1
@@ -38,8 +39,8 @@ _BY_TYPE: dict[str, dict[str, Json]] = {
     "text": {"type": "string", "pattern": NO_NUL},
     "html": {"type": "string", "pattern": NO_NUL},
     "integer": {"type": "integer", "minimum": -MAX_INTEGER - 1, "maximum": MAX_INTEGER},
-    "float": {"type": "number"},
-    "monetary": {"type": "number"},
+    "float": {"type": "number", "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER},
+    "monetary": {"type": "number", "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER},
     "boolean": {"type": "boolean"},
     "date": {"type": "string", "format": "date", "pattern": DATE},
     "datetime": {"type": "string", "format": "date-time", "pattern": DATETIME},
@@ -92,6 +93,9 @@ def field_schema(field: Field, *, null: bool, update: bool = False) -> dict[str,
         items = _line_schema(field.fields, update=update)
         return {"type": "array", "items": items, "maxItems": MAX_ITEMS}
     schema = dict(_BY_TYPE.get(field.type, {}))
+    if not null and field.type in TEXT_TYPES:
+        # Odoo takes the empty text for a value: a required field could be emptied by it.
+        schema["minLength"] = 1
     if field.max_length is not None:
         schema["maxLength"] = field.max_length
     values = field.enum if field.enum is not None else field.choices

@@ -68,16 +68,17 @@ def check_head_size(head: bytes, limits: Limits) -> None:
 
 def request_line(head: bytes, limits: Limits) -> tuple[bytes, bytes, int]:
     """Return method, target and minor version of a *head* that llhttp has accepted; raise Refusal."""
-    try:
-        method, target, rest = head.split(b" ", 2)
-    except ValueError:
-        raise Refusal(400, "the request line is malformed") from None
-    if rest.startswith(b"HTTP/1.1\r\n"):
+    first = head.find(b" ")
+    second = head.find(b" ", first + 1)
+    method, target = head[:first], head[first + 1 : second]
+    if first < 0 or second < 0:
+        raise Refusal(400, "the request line is malformed")
+    if head.startswith(b"HTTP/1.1\r\n", second + 1):
         minor = 1
-    elif rest.startswith(b"HTTP/1.0\r\n"):
+    elif head.startswith(b"HTTP/1.0\r\n", second + 1):
         minor = 0
     else:
-        raise Refusal(*_wrong_version(rest))
+        raise Refusal(*_wrong_version(head[second + 1 :]))
     if len(target) > limits.max_target_bytes:
         raise Refusal(414, f"the target is longer than {limits.max_target_bytes} bytes")
     if method[:1] < b"A":

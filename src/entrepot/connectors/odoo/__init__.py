@@ -7,5 +7,6 @@
 * ``faults`` makes the gateway's errors of Odoo's; ``session`` is one operation's way into Odoo;
 * ``domains`` binds records to the caller and turns queries into domains;
 * ``values`` converts single values, ``reading`` and ``writing`` whole records, ``calls`` arguments and results;
+* ``keys`` keeps natural keys unique, ``checks`` asks Odoo what it requires and which related records there are;
 * ``load`` makes the rows of a create that can be repeated; ``mapping`` says what of a mapping cannot work.
 """

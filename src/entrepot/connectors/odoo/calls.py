@@ -8,7 +8,7 @@ from entrepot.chassis.errors import Mistake
 from entrepot.connectors.base import Argument, CallMapping, Json
 from entrepot.connectors.odoo.domains import filled
 from entrepot.connectors.odoo.values import BadValue, to_odoo
-from entrepot.connectors.odoo.writing import escaped
+from entrepot.connectors.odoo.writing import MAX_MISTAKES, escaped
 from entrepot.errors import InvalidBody, UpstreamBadAnswer
 
 _ODOO_TYPES: Mapping[str, str] = {
@@ -37,7 +37,7 @@ def arguments_of(
         except BadValue as error:
             mistakes.append(Mistake(str(error), f"/{escaped(argument.body_field or argument.name)}"))
     if mistakes:
-        raise InvalidBody(f"{mistakes[0].path}: {mistakes[0].message}", errors=mistakes)
+        raise InvalidBody(f"{mistakes[0].path}: {mistakes[0].message}", errors=mistakes[:MAX_MISTAKES])
     positions = sorted((name for name in given if name.isdigit()), key=int)
     return [given.pop(name) for name in positions], given
 

@@ -15,9 +15,10 @@ import orjson
 from entrepot.chassis.errors import Mistake
 from entrepot.chassis.etag import strong_etag
 from entrepot.connectors.base import Caller, CallMapping, Field, Json, ListQuery, ModelMapping, Page, Post, Upstream
-from entrepot.connectors.odoo import domains, load, writing
+from entrepot.connectors.odoo import domains, keys, load, writing
 from entrepot.connectors.odoo.calls import arguments_of, result_of
-from entrepot.connectors.odoo.faults import Verb, load_fault
+from entrepot.connectors.odoo.checks import RequiredFields, missing_relations
+from entrepot.connectors.odoo.faults import RelationMissing, Verb, load_fault
 from entrepot.connectors.odoo.jsonrpc import JsonRpcWire
 from entrepot.connectors.odoo.reading import Reader, Record, Row, list_fields, shown_fields
 from entrepot.connectors.odoo.refusals import Refusals
@@ -53,6 +54,7 @@ class OdooConnector:
         self._context = {**BASE_CONTEXT, **upstream.context}
         self._readers: dict[tuple[int, bool], tuple[ModelMapping, Reader]] = {}
         self._types: dict[tuple[str, str], Field] = {}
+        self._required = RequiredFields()
 
     async def list(self, mapping: ModelMapping, query: ListQuery, caller: Caller) -> Page:
         """Return a page of records: one ``search_read``, and one ``search_count`` when *total* is asked for.
@@ -80,21 +82,26 @@ class OdooConnector:
     async def create(self, mapping: ModelMapping, record: Mapping[str, Json], caller: Caller) -> Record:
         """Make a record by ``load`` and return it as read; the same transaction makes it once.
 
-        Raises InvalidBody, UpstreamRejected, Conflict (another record has the key). A record that Odoo puts outside
-        ``where`` is deleted again and refused; one that an earlier attempt made and that has left it since stays.
+        Raises InvalidBody, UpstreamRejected, Conflict (another record has the key, maybe one that was made at the same
+        moment: then ours is deleted again). A record that Odoo puts outside ``where`` is deleted again and refused; one
+        that an earlier attempt made and that has left it since stays.
         """
         session = self._session(mapping, "create", caller)
         draft = writing.drafted(shown_fields(mapping), record, creating=True)
         load.check_lines(draft)
-        _check_key_given(mapping, draft)
+        keys.check_given(mapping, draft)
+        draft.check()
+        await self._required.check(session, mapping, draft)
         ids = await session.ids_of_keys(draft)
         external = load.external_id(mapping.model, caller.transaction_id)
         values = draft.values | await self._forced(session, mapping, caller)
         bound = domains.settled_by(mapping.where, mapping.set)
-        taken = await _having_key(session, mapping, draft)
+        taken = await keys.holders(session, mapping, draft)
         earlier = await _made_earlier(session, external) if taken or not bound else None
-        _check_key_free(mapping, taken - {earlier})
+        keys.check_free(mapping, taken - {earlier})
         made = await _load(session, load.rows(values, ids, external))
+        if earlier is None:
+            await keys.keep_or_delete(session, mapping, draft, made)
         found = await self._read_back(session, mapping, made)
         if found is None and earlier is None and not bound:
             await session.execute("unlink", [[made]])
@@ -125,11 +132,12 @@ class OdooConnector:
         row = await self._before(session, mapping, key, listed, if_match)
         lines = {name: row[name] for name, assigned in draft.values.items() if assigned.field.fields}
         writing.check_lines(draft, lines)
+        await self._required.check(session, mapping, draft)
         ids = await session.ids_of_keys(draft)
         if draft.values:
-            _check_key_free(mapping, await _having_key(session, mapping, draft) - {row["id"]})
+            keys.check_free(mapping, await keys.holders(session, mapping, draft) - {row["id"]})
             values = draft.values | await self._forced(session, mapping, caller)
-            await session.execute("write", [[row["id"]], writing.written(values, ids, lines)])
+            await _write(session, row["id"], values, writing.written(values, ids, lines))
         found = await self._read_back(session, mapping, row["id"])
         if found is None:
             raise Conflict("the record was changed, and is not one of the caller's any more")
@@ -228,36 +236,15 @@ async def _load(session: Session, table: tuple[list[str], list[list[str]]]) -> i
     return int(made[0])
 
 
+async def _write(session: Session, record_id: int, values: Mapping[str, Assigned], written: dict[str, Json]) -> None:
+    try:
+        await session.execute("write", [[record_id], written])
+    except RelationMissing as error:
+        # The name of the constraint does not tell the field of a many2many or of a line.
+        error.errors = tuple(await missing_relations(session, values))
+        raise
+
+
 async def _made_earlier(session: Session, external: str) -> int | None:
     """Return the id of the record that an earlier attempt of the same transaction made."""
     return await session.execute("xmlid_to_res_id", [external], model="ir.model.data") or None
-
-
-def _check_key_given(mapping: ModelMapping, draft: Draft) -> None:
-    field = key_field(mapping)
-    if field.source == ("id",) or field.read_only:
-        return
-    assigned = draft.values.get(field.source[0])
-    if assigned is None or assigned.value is False or assigned.value == "":
-        draft.mistakes.append(
-            Mistake("must be given: records are addressed by it", f"/{writing.escaped(field.public)}")
-        )
-
-
-async def _having_key(session: Session, mapping: ModelMapping, draft: Draft) -> set[int | None]:
-    """Return the ids of the caller's records, two at most, that have the key which *draft* gives."""
-    field = key_field(mapping)
-    assigned = draft.values.get(field.source[0])
-    if assigned is None or field.source == ("id",):
-        return set()
-    if assigned.value is False:
-        raise InvalidBody("records are addressed by this field", errors=[Mistake("must not be null", assigned.pointer)])
-    leaf = [field.source[0], "=", assigned.value]
-    rows = await session.search(domains.joined(session.where, [leaf]), ["id"], {"limit": 2})
-    return {row["id"] for row in rows}
-
-
-def _check_key_free(mapping: ModelMapping, others: set[int | None]) -> None:
-    if others:
-        pointer = f"/{writing.escaped(mapping.key)}"
-        raise Conflict("another record has this key", errors=[Mistake("another record has it", pointer)])

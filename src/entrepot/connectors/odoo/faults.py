@@ -15,7 +15,7 @@ from typing import Literal
 from entrepot.chassis.errors import Error, Mistake
 from entrepot.connectors.base import CallMapping, Json, ModelMapping
 from entrepot.connectors.odoo.wire import OdooError
-from entrepot.connectors.odoo.writing import escaped
+from entrepot.connectors.odoo.writing import MAX_MISTAKES, escaped
 from entrepot.errors import (
     Conflict,
     RecordNotFound,
@@ -31,6 +31,7 @@ Kind = Literal["record", "transient", "upstream"]
 Verb = Literal["list", "read", "create", "update", "delete", "call"]
 MAX_TEXT = 500
 RETRY_AFTER_S = 1.0
+NO_SUCH_RECORD = "there is no such record"
 
 _RULES = frozenset({"UserError", "ValidationError", "RedirectWarning", "Warning", "except_orm"})
 _NOT_THERE = re.compile(r"Object \S+ doesn't exist|Invalid \"order\" specified")
@@ -50,7 +51,10 @@ _PASSES = frozenset({"OperationalError", "InterfaceError", "InternalError", "Dat
                      "ReadOnlySqlTransaction", "IdleInTransactionSessionTimeout"})  # fmt: skip
 _NO_SUCH = frozenset({"UndefinedTable", "UndefinedColumn", "ProgrammingError", "InsufficientPrivilege"})
 _PASSING = re.compile(r"could not serialize|deadlock detected|current transaction is aborted|connection already closed|"
-                      r"server closed the connection|canceling statement")  # fmt: skip
+                      r"server closed the connection|canceling statement|"
+                      # Two requests made a follower, notification or presence that was not there a moment ago.
+                      r"cannot follow twice the same object|\b(mail|bus)_\w+_(uniq|unique|key|idx|index)\b|"
+                      r"unique_mail_message_id")  # fmt: skip
 _CONSTRAINT = re.compile(r"[a-z][a-z0-9_]*_(?P<kind>[a-z0-9]+)")
 _NAMED = re.compile(r"Constraint: (\w+)")
 _MANDATORY = re.compile(r"Field: (?P<label>.*) \((?P<name>\w+)\)\s*$")
@@ -63,6 +67,10 @@ _MISSING = re.compile(r"\(Record: (?P<model>[\w.]+)\(")
 
 class UpstreamStumbled(UpstreamBadAnswer):
     """Odoo's own program failed on this record: a mistake in Odoo or its modules, which others need not meet."""
+
+
+class RelationMissing(UpstreamRejected):
+    """A related record does not exist, and the fault does not tell by which field."""
 
 
 _BY_GRAVITY = (
@@ -131,7 +139,7 @@ def load_fault(messages: Sequence[Mapping[str, Json]], naming: Naming) -> Error:
     faults = [_load_message(message, naming) for message in messages]
     gravest = min(faults, key=_gravity)
     if isinstance(gravest, UpstreamRejected | Conflict):
-        gravest.errors = tuple(mistake for fault in faults for mistake in fault.errors)
+        gravest.errors = tuple(mistake for fault in faults for mistake in fault.errors)[:MAX_MISTAKES]
     return gravest
 
 
@@ -151,8 +159,16 @@ def _load_message(message: Mapping[str, Json], naming: Naming) -> Error:
     pointer = naming.pointer(name) if isinstance(name, str) else None
     unique = "duplicate key value" in text or "already exist" in text
     said = "another record has this value" if unique else _tidied(text, naming)
+    if _is_of_relation(message):
+        said = NO_SUCH_RECORD
     error = Conflict if unique else UpstreamRejected
     return error(said, errors=[Mistake(said, pointer)])
+
+
+def _is_of_relation(message: Mapping[str, Json]) -> bool:
+    # In whatever language it says that it found no record, it offers a window with those that there are.
+    more = message.get("moreinfo")
+    return isinstance(more, dict) and more.get("type") == "ir.actions.act_window"
 
 
 def _missing(text: str, naming: Naming) -> Error:
@@ -188,13 +204,16 @@ def _constraint(constraint: str, verb: Verb, naming: Naming) -> Error:
     if kind in {"key", "uniq", "unique"}:
         return Conflict("another record has this value", errors=_at(name, "another record has it", naming))
     if kind == "fkey":
-        return UpstreamRejected("a related record does not exist", errors=_at(name, "there is no such record", naming))
+        at = _at(name, NO_SUCH_RECORD, naming)
+        return (UpstreamRejected if at else RelationMissing)("a related record does not exist", errors=at)
     return UpstreamRejected(f"the record breaks the rule {rule} of the upstream")
 
 
 def _database(name: str, text: str, verb: Verb, naming: Naming) -> Error:
     if name == "OperationalError" and "does not exist" in text:
         return _misconfigured("the upstream does not have the database that the catalog names")
+    if name == "UniqueViolation" and _PASSING.search(text):
+        return _passing()
     if name == "UniqueViolation":
         return Conflict("another record has this value")
     if name in _BROKEN_RULE:

@@ -43,6 +43,11 @@ class Session:
         self.where = domains.resolved(mapping.where, caller.values)
 
     @property
+    def deadline(self) -> float:
+        """The moment of ``time.monotonic`` until which the caller waits."""
+        return self._caller.deadline
+
+    @property
     def naming(self) -> Naming:
         """How the mapping calls Odoo's fields."""
         return naming_of(self._mapping)

@@ -14,6 +14,8 @@ from datetime import UTC, date, datetime
 from entrepot.connectors.base import Json
 
 MAX_ID = 2**31 - 1
+# Odoo computes with doubles, which hold fifteen digits, and fails on what its rounding or its totals make infinite.
+MAX_NUMBER = 10**15
 TEXT_TYPES = frozenset({"char", "text", "html"})
 NUMBER_TYPES = frozenset({"float", "monetary"})
 MANY_TYPES = frozenset({"one2many", "many2many"})
@@ -91,6 +93,8 @@ def _first(value: Json) -> Json:
 def _number(value: Json) -> Json:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadValue("must be a number")
+    if not -MAX_NUMBER <= value <= MAX_NUMBER:
+        raise BadValue("must lie between -1e15 and 1e15")
     return float(value)
 
 

@@ -6,7 +6,7 @@ turns the keys into ids; then a draft becomes the values of ``write`` (here) or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from entrepot.chassis.errors import Mistake
@@ -15,6 +15,7 @@ from entrepot.connectors.odoo.values import TEXT_TYPES, BadValue, to_odoo
 from entrepot.errors import InvalidBody
 
 MAX_LINES = 10_000
+MAX_MISTAKES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,9 @@ class Draft:
     mistakes: list[Mistake] = field(default_factory=list)
 
     def check(self) -> None:
-        """Raise InvalidBody with every mistake found so far, if there is one."""
+        """Raise InvalidBody with the mistakes found so far, the first 100 of them, if there is one."""
         if self.mistakes:
-            raise InvalidBody(_sentence(self.mistakes), errors=self.mistakes)
+            raise InvalidBody(_sentence(self.mistakes), errors=self.mistakes[:MAX_MISTAKES])
 
 
 def drafted(fields: Sequence[Field], body: Mapping[str, Json], *, creating: bool) -> Draft:
@@ -124,6 +125,29 @@ def check_lines(draft: Draft, lines: Mapping[str, Sequence[int]]) -> None:
             left.discard(line.id)
 
 
+def emptied(model: str, values: Mapping[str, Assigned]) -> Iterator[tuple[str, str, str]]:
+    """Yield model, name and pointer of each field of *values*, and of their lines, that is given no value."""
+    for name, assigned in values.items():
+        entry = assigned.field
+        if entry.fields:
+            for line in assigned.value:
+                yield from emptied(entry.relation or "", line.values)
+        elif assigned.value == "" or (assigned.value is False and (len(entry.source) == 2 or entry.type != "boolean")):
+            yield model, name, assigned.pointer
+
+
+def related(values: Mapping[str, Assigned]) -> Iterator[tuple[str, list[int], str]]:
+    """Yield comodel, ids and pointer of each relation in *values*, and in their lines, that is given by ids."""
+    for assigned in values.values():
+        entry = assigned.field
+        if entry.fields:
+            for line in assigned.value:
+                yield from related(line.values)
+        elif assigned.pointer and len(entry.source) == 1 and entry.relation and assigned.value:
+            ids = assigned.value if isinstance(assigned.value, list) else [assigned.value]
+            yield entry.relation, ids, assigned.pointer
+
+
 def settled(value: Json, ids: Mapping[Key, int]) -> Json:
     """Return *value* with ids for its Keys."""
     if isinstance(value, Key):
@@ -175,7 +199,7 @@ def _converted(draft: Draft, entry: Field, value: Json, pointer: str) -> Json:
         return _storable(to_odoo(value, entry.type), entry, creating=draft.creating)
     except BadValue as error:
         draft.mistakes.append(Mistake(str(error), pointer))
-        return False
+        return [] if entry.fields else False
 
 
 def _storable(value: Json, entry: Field, *, creating: bool) -> Json:
