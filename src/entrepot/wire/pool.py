@@ -80,8 +80,8 @@ class Pool:
         """Send *head* (request line, fields and empty line) and *body*; the answer goes to *receiver*.
 
         *head_only*: the method is HEAD. *retry*: may be sent once more, on a fresh connection, when a kept connection
-        turns out closed before a byte of the answer; for idempotent methods, and only of a request without body, also
-        without a streamed one, of which a part is gone. *deadline*: when the answer
+        turns out closed before a byte of the answer; for idempotent methods; a request with a body, whole or streamed, is
+        sent once whatever *retry* says. *deadline*: when the answer
         must be complete, as ``clock.now``. *streaming_body*: the body follows by ``receiver.upstream.write_body`` and
         ``end_body``, framed as *head* says. ``receiver.upstream`` is set when this returns, and nothing has been called
         on *receiver* by then.
