@@ -143,3 +143,15 @@ def test_root_goes_on_as_the_owner_of_the_store(entrepot, settings_file):
 
     assert (done.returncode, done.stderr) == (0, "")
     assert {path.stat().st_uid for path in store.iterdir()} == {owner.pw_uid}
+
+
+def test_check_tells_machines_every_mistake(entrepot, settings_file, tmp_path):
+    file = tmp_path / "catalog.yaml"
+    file.write_text("upstreams:\n  erp: {kind: odoo}\n  other: {kind: nothing, url: 5}\n")
+
+    done = entrepot("check", "--json", file, "--settings", settings_file)
+
+    found = json.loads(done.stdout)
+    assert (done.returncode, done.stderr, found["right"]) == (1, "", False)
+    assert len(found["mistakes"]) > 4
+    assert all("catalog.yaml:" in mistake["path"] for mistake in found["mistakes"])

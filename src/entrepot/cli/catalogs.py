@@ -62,5 +62,9 @@ def _say_applied(done: applying.Applied) -> None:
 def export(arguments: argparse.Namespace) -> int:
     """Write the catalog in force as YAML that ``check`` takes."""
     with Services.from_settings(start(arguments).settings) as services:
-        say(exported(current(services.database).document).rstrip("\n"))
+        document = current(services.database).document
+    if arguments.json:
+        say_json(document)
+    else:
+        say(exported(document).rstrip("\n"))
     return 0

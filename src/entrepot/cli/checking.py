@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
-from entrepot.chassis.errors import Error
-from entrepot.cli.output import report, say
+from entrepot.chassis.errors import Error, Mistake
+from entrepot.cli.output import report, say, say_json
 from entrepot.declarative.document import check_files
 from entrepot.settings import load_settings
 
@@ -14,35 +15,42 @@ def check(arguments: argparse.Namespace) -> int:
     """Check the settings and, unless they alone are asked for, catalog files; 1 when anything is wrong."""
     if arguments.settings_only == bool(arguments.files):
         arguments.parser.error("catalog files are needed, or else --settings-only")
-    right = [_settings(arguments)]
+    errors = list(filter(None, [_error_of(lambda: load_settings(arguments.settings))]))
+    counts: dict[str, int] = {}
     if arguments.files:
-        right.append(_catalog(arguments))
-    return 0 if all(right) else 1
+        error = _error_of(lambda: counts.update(_counts(arguments)))
+        errors += [error] if error is not None else []
+    if arguments.json:
+        mistakes = [mistake.as_json() for error in errors for mistake in error.errors or [Mistake(str(error))]]
+        say_json({"right": not errors, "mistakes": mistakes, **counts})
+    else:
+        for error in errors:
+            report(error)
+        _say_right(arguments, errors, counts)
+    return 1 if errors else 0
 
 
-def _settings(arguments: argparse.Namespace) -> bool:
+def _error_of(checking: Callable[[], object]) -> Error | None:
     try:
-        load_settings(arguments.settings)
+        checking()
     except Error as error:
-        report(error)
-        return False
-    if arguments.settings_only:
-        say("the settings are right")
-    return True
+        return error
+    return None
 
 
-def _catalog(arguments: argparse.Namespace) -> bool:
-    try:
-        catalog = check_files(arguments.files).catalog
-    except Error as error:
-        report(error)
-        return False
-    counts = {
-        "upstream": len(catalog.upstreams),
-        "endpoint": len(catalog.endpoints),
-        "partner": len(catalog.partners),
-        "client": len(catalog.clients),
+def _counts(arguments: argparse.Namespace) -> dict[str, int]:
+    catalog = check_files(arguments.files).catalog
+    return {
+        "upstreams": len(catalog.upstreams),
+        "endpoints": len(catalog.endpoints),
+        "partners": len(catalog.partners),
+        "clients": len(catalog.clients),
     }
-    words = (f"{count} {what}{'' if count == 1 else 's'}" for what, count in counts.items())
-    say(f"the catalog is right: {', '.join(words)}")
-    return True
+
+
+def _say_right(arguments: argparse.Namespace, errors: list[Error], counts: dict[str, int]) -> None:
+    if counts:
+        words = (f"{count} {what if count != 1 else what[:-1]}" for what, count in counts.items())
+        say(f"the catalog is right: {', '.join(words)}")
+    elif arguments.settings_only and not errors:
+        say("the settings are right")

@@ -106,6 +106,7 @@ def _add_catalog(commands: Any) -> None:
     check = _leaf(commands, "check", "checking:check", "find every mistake in settings and catalog files")
     check.add_argument("--settings-only", action="store_true", help="check the settings alone")
     _files(check, nargs="*")
+    _json(check)
     diff = _leaf(commands, "diff", "catalogs:diff", "compare catalog files with what is in force")
     _files(diff)
     diff.add_argument("--prune", action="store_true", help="as `apply --prune` would change it")
@@ -114,7 +115,7 @@ def _add_catalog(commands: Any) -> None:
     _files(apply)
     apply.add_argument("--prune", action="store_true", help="remove what came from files and is in none of these")
     _json(apply)
-    _leaf(commands, "export", "catalogs:export", "write the catalog in force as a file, to standard output")
+    _json(_leaf(commands, "export", "catalogs:export", "write the catalog in force as a file, to standard output"))
 
 
 def _files(parser: argparse.ArgumentParser, nargs: str = "+") -> None:
