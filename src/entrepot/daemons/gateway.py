@@ -60,6 +60,9 @@ class GatewayApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has
             "timeout": HEARTBEAT_TIMEOUT_S,
             "graceful_timeout": ceil(gateway.graceful_timeout_s),
             "control_socket_disable": True,
+            # gunicorn's own defaults are those of the moment it was imported: root's, when root started the program.
+            "user": os.geteuid(),
+            "group": os.getegid(),
             "proc_name": "entrepot-gateway",
             "pre_fork": _before_fork,
             "post_worker_init": mark_booted,
