@@ -1,7 +1,7 @@
 """JSON Schemas (2020-12) of the bodies that an endpoint takes, and every mistake of a body with its JSON pointer.
 
 They follow from the fields alone, so the gateway, the API documents and the pages say the same. Bounds that Odoo has
-and a partner cannot see (32-bit integers, numbers up to 1e15, NUL-free text, years of four digits) are part of the schema.
+and a partner cannot see (32-bit integers, numbers to 1e15, NUL-free text, years of four digits) are part of the schema.
 """
 
 from __future__ import annotations

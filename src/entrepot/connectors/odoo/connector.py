@@ -12,7 +12,6 @@ from typing import ClassVar
 
 import orjson
 
-from entrepot.chassis.errors import Mistake
 from entrepot.chassis.etag import strong_etag
 from entrepot.connectors.base import Caller, CallMapping, Field, Json, ListQuery, ModelMapping, Page, Post, Upstream
 from entrepot.connectors.odoo import domains, keys, load, writing
@@ -24,10 +23,9 @@ from entrepot.connectors.odoo.reading import Reader, Record, Row, list_fields, s
 from entrepot.connectors.odoo.refusals import Refusals
 from entrepot.connectors.odoo.session import ARCHIVED_TOO, Session, key_field, key_leaf
 from entrepot.connectors.odoo.wire import OdooError, OdooWire
-from entrepot.connectors.odoo.writing import Assigned, Draft
+from entrepot.connectors.odoo.writing import Assigned
 from entrepot.errors import (
     Conflict,
-    InvalidBody,
     PreconditionFailed,
     UpstreamBadAnswer,
     UpstreamMisconfigured,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from entrepot.chassis.errors import Mistake
 from entrepot.connectors.base import Field, Json
-from entrepot.connectors.odoo.values import TEXT_TYPES, BadValue, to_odoo
+from entrepot.connectors.odoo.values import NUMBER_TYPES, TEXT_TYPES, BadValue, to_odoo
 from entrepot.errors import InvalidBody
 
 MAX_LINES = 10_000
@@ -132,7 +132,7 @@ def emptied(model: str, values: Mapping[str, Assigned]) -> Iterator[tuple[str, s
         if entry.fields:
             for line in assigned.value:
                 yield from emptied(entry.relation or "", line.values)
-        elif assigned.value == "" or (assigned.value is False and (len(entry.source) == 2 or entry.type != "boolean")):
+        elif assigned.value == "" or (assigned.value is False and _can_be_empty(entry)):
             yield model, name, assigned.pointer
 
 
@@ -160,6 +160,11 @@ def settled(value: Json, ids: Mapping[Key, int]) -> Json:
 def escaped(name: str) -> str:
     """Return *name* as a token of a JSON pointer (RFC 6901)."""
     return name.replace("~", "~0").replace("/", "~1")
+
+
+def _can_be_empty(entry: Field) -> bool:
+    # Of a number Odoo makes 0 and of a boolean false, which satisfies it.
+    return len(entry.source) == 2 or entry.type not in NUMBER_TYPES | {"integer", "boolean"}
 
 
 def _sentence(mistakes: Sequence[Mistake]) -> str:
