@@ -254,3 +254,49 @@ def test_misuse_is_refused(directory: Path):
 
 def test_a_directory_without_processes_exposes_nothing(directory: Path):
     assert exposition(directory) == b""
+
+
+def test_a_meter_without_a_place_counts_on_and_writes_when_there_is_one(directory: Path, caplog):
+    directory.write_bytes(b"")
+    meter = Meter(directory, "gateway-1")
+    counter = meter.counter("jobs_total", "Jobs.").labels()
+    counter.inc(2)
+    meter.flush()
+    warned = caplog.text.count("metrics cannot be written")
+    directory.unlink()
+
+    meter.flush()
+    counter.inc(1)
+    meter.flush()
+
+    assert warned == 1
+    assert read(directory) == {"jobs_total": 3}
+    meter.close()
+    assert read(directory) == {"jobs_total": 3}
+
+
+def test_counts_of_the_dead_stay_where_they_are_while_they_cannot_be_folded(directory: Path, start, caplog):
+    child = start("one", 3)
+    child.kill()
+    child.wait()
+    # Where the sum of the retired would be written.
+    (directory / "retired.new").mkdir()
+
+    retire(directory, "one")
+    meter = Meter(directory, "two")
+    meter.counter("jobs_total", "Jobs.", ["kind"]).labels("a").inc(4)
+    meter.flush()
+
+    assert read(directory)["jobs_total{kind=a}"] == 7
+    assert "cannot be folded yet" in caplog.text
+    (directory / "retired.new").rmdir()
+    meter.close()
+    retire(directory, "one")
+    assert read(directory)["jobs_total{kind=a}"] == 7
+    assert not (directory / "one.json").exists()
+
+
+def test_retiring_where_nothing_ever_was_is_logged_and_no_more(directory: Path, caplog):
+    retire(directory, "one")
+
+    assert "cannot be folded yet" in caplog.text

@@ -1,0 +1,246 @@
+"""What goes wrong around the gateway does not end it: full disks, bad settings, workers that cannot start."""
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+from running import eventually, free_port
+
+SLOW = pytest.mark.slow
+
+MASTER = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from gunicorn.app.base import BaseApplication
+from gunicorn.workers.base import Worker
+from entrepot.daemons.master import Master, mark_booted, mark_unbooted
+
+class Failing(Worker):
+    def load_wsgi(self):
+        if not Path(sys.argv[1]).exists():
+            raise OSError("there is no such luck")
+    def run(self):
+        while Path(sys.argv[1]).exists():
+            Path("/proc/self/stat").read_text()
+            self.notify()
+            __import__("time").sleep(0.02)
+
+class Application(BaseApplication):
+    settings = SimpleNamespace(gateway=SimpleNamespace(bind=()))
+    def load_config(self):
+        options = dict(
+            bind=["127.0.0.1:0"], workers=2, worker_class=Failing, control_socket_disable=True,
+            graceful_timeout=2, pre_fork=lambda _, worker: mark_unbooted(worker), post_worker_init=mark_booted,
+            child_exit=lambda master, worker: master.worker_gone(worker),
+        )
+        for name, value in options.items():
+            self.cfg.set(name, value)
+    def load(self):
+        return None
+
+Master(Application()).run()
+"""
+
+
+@pytest.fixture(scope="module")
+def own(make_daemon):
+    """A daemon of this module's own: what it lives on is taken from it."""
+    return make_daemon(workers=1)
+
+
+@pytest.fixture
+def running(own):
+    if own.process.poll() is not None:
+        own.start()
+    own.wait_ready()
+    return own
+
+
+@contextmanager
+def replaced(path, make):
+    """Take the file or directory *path* away for the time of the block, and let *make* put something in its place."""
+    aside = path.with_name(f"{path.name}.aside")
+    there = path.exists()
+    if there:
+        path.rename(aside)
+    make(path)
+    yield
+    path.rmdir() if path.is_dir() else path.unlink()
+    if there:
+        aside.rename(path)
+
+
+@contextmanager
+def settings(daemon, **values):
+    """Let *daemon* have settings with other *values* for the time of the block."""
+    before = daemon.settings.read_text(encoding="utf-8")
+    lines = [
+        f"{key} = {values.get(key, value)}" if value else key + value
+        for key, _, value in (line.partition(" = ") for line in before.splitlines())
+    ]
+    daemon.settings.write_text("\n".join(lines), encoding="utf-8")
+    yield
+    daemon.settings.write_text(before, encoding="utf-8")
+
+
+def hang_up(daemon):
+    """Let *daemon* reload settings that are wrong; tell whether it says so, in lines and not with a traceback."""
+    before = len(daemon.log())
+    daemon.process.send_signal(signal.SIGHUP)
+    said = eventually(lambda: "the gateway goes on as it was" in daemon.log()[before:], 3.0)
+    return said and "Traceback" not in daemon.log()[before:]
+
+
+def kill_worker(daemon):
+    """Kill the one worker of *daemon*, once a reload is through; tell whether another takes its place."""
+    assert eventually(lambda: len(daemon.workers()) == 1, 5.0)
+    before = daemon.workers()
+    os.kill(before[0], signal.SIGKILL)
+    return eventually(lambda: daemon.process.poll() is None and set(daemon.workers()) - set(before), 3.0)
+
+
+def serves(daemon):
+    return daemon.process.poll() is None and daemon.call("GET", "/v1/echo/x", token="shop").status == 200
+
+
+def fill_disk(daemon):
+    """Let no file of *daemon*, or of workers to come, grow any more: what a full disk is to them."""
+    for pid in (daemon.process.pid, *daemon.workers()):
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+
+
+def test_killed_worker_is_replaced_on_a_full_disk(running):
+    fill_disk(running)
+
+    assert kill_worker(running)
+    assert serves(running)
+    running.stop()
+
+
+@SLOW
+def test_reload_on_a_full_disk_leaves_service(running):
+    fill_disk(running)
+    running.process.send_signal(signal.SIGHUP)
+    time.sleep(1.5)
+
+    assert serves(running)
+    running.stop()
+
+
+@SLOW
+def test_gateway_starts_and_reloads_without_a_place_for_metrics(running):
+    running.stop()
+    with replaced(running.store / "metrics", lambda path: path.write_bytes(b"")):
+        running.start()
+        running.wait_ready()
+        running.process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+
+        assert kill_worker(running)
+        assert serves(running)
+    # Counted meanwhile, and written as soon as there is a place again.
+    assert eventually(lambda: b'handler="echo"' in running.call("GET", "/metrics").body, 3.0)
+
+
+@SLOW
+def test_worker_that_cannot_start_is_tried_again_until_it_can(running):
+    with replaced(running.store / "revocations", lambda path: path.mkdir()):
+        os.kill(running.workers()[0], signal.SIGKILL)
+        said = eventually(lambda: "could not start, it is tried again" in running.log(), 3.0)
+        time.sleep(0.5)
+
+        assert said
+        assert running.process.poll() is None
+    assert eventually(lambda: running.workers() and serves(running), 5.0)
+
+
+@contextmanager
+def master(path):
+    process = subprocess.Popen([sys.executable, "-c", MASTER, str(path)], stderr=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_first_start_with_no_worker_that_can_start_ends(tmp_path):
+    with master(tmp_path / "luck") as process:
+        _, said = process.communicate(timeout=10)
+
+        assert process.returncode == 3
+        assert "there is no such luck" in said
+        assert "HaltServer" not in said
+
+
+@SLOW
+def test_tries_to_start_a_worker_become_rarer(tmp_path):
+    luck = tmp_path / "luck"
+    luck.touch()
+    with master(luck) as process:
+        time.sleep(1.0)
+        luck.unlink()
+        time.sleep(4.5)
+        still_there = process.poll() is None
+        process.terminate()
+        _, said = process.communicate(timeout=10)
+
+        # Two that ran, two at once for them, two after 1 s, two after 2 s more.
+        assert still_there
+        assert 5 <= said.count("Booting worker") <= 8
+        assert process.returncode == 0
+
+
+def test_reload_with_a_store_that_cannot_be_made_changes_nothing(running):
+    with settings(running, directory="/proc/none/store"):
+        answered = hang_up(running)
+        goes_on = kill_worker(running)
+
+        assert (answered, goes_on, serves(running)) == (True, True, True)
+
+
+def test_reload_with_a_damaged_key_changes_nothing(running, tmp_path):
+    (tmp_path / "keys").mkdir(mode=0o700)
+    (tmp_path / "keys" / "x.pem").write_text("rubbish", encoding="ascii")
+    (tmp_path / "keys" / "x.pem").chmod(0o600)
+    with settings(running, directory=tmp_path):
+        answered = hang_up(running)
+        goes_on = kill_worker(running)
+
+        assert (answered, goes_on, serves(running)) == (True, True, True)
+
+
+def test_reload_with_a_bind_that_is_taken_keeps_the_old_one(running):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        with settings(running, bind=f"127.0.0.1:{taken.getsockname()[1]}"):
+            answered = hang_up(running)
+            goes_on = kill_worker(running)
+
+        assert (answered, goes_on, serves(running)) == (True, True, True)
+
+
+@SLOW
+def test_reload_moves_to_another_bind_and_back(running):
+    first, second = running.port, free_port()
+    with settings(running, bind=f"127.0.0.1:{first} 127.0.0.1:{second}"):
+        running.process.send_signal(signal.SIGHUP)
+        both = [eventually(lambda port=port: reachable(port), 3.0) for port in (first, second)]
+    running.process.send_signal(signal.SIGHUP)
+    gone = eventually(lambda: not reachable(second), 5.0)
+
+    assert (both, gone, serves(running)) == ([True, True], True, True)
+
+
+def reachable(port):
+    try:
+        with socket.create_connection(("127.0.0.1", port), 1.0):
+            return True
+    except ConnectionRefusedError:
+        return False
