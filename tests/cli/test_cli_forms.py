@@ -129,8 +129,9 @@ def test_a_full_disk_is_one_line():
     assert done.stderr == "entrepot: No space left on device\n"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-def test_root_goes_on_as_the_owner_of_the_store(entrepot, settings_file):
+@pytest.fixture
+def owned_store(settings_file):
+    """Return a store that belongs to nobody, in directories that nobody may enter."""
     owner = pwd.getpwnam("nobody")
     store = settings_file.parent / "store"
     beneath = Path(tempfile.gettempdir())
@@ -138,11 +139,38 @@ def test_root_goes_on_as_the_owner_of_the_store(entrepot, settings_file):
         if path.is_relative_to(beneath) and path != beneath:
             path.chmod(0o755)
     os.chown(store, owner.pw_uid, owner.pw_gid)
+    return store, owner.pw_uid
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_root_goes_on_as_the_owner_of_the_store(entrepot, settings_file, owned_store):
+    store, owner = owned_store
 
     done = entrepot("db", "upgrade", "--settings", settings_file)
 
     assert (done.returncode, done.stderr) == (0, "")
-    assert {path.stat().st_uid for path in store.iterdir()} == {owner.pw_uid}
+    assert {path.stat().st_uid for path in store.iterdir()} == {owner}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_gateway_that_root_starts_runs_as_the_owner_of_the_store(settings_file, owned_store):
+    store, owner = owned_store
+    command = [sys.executable, "-m", "entrepot.cli.main", "run", "gateway", "--settings", str(settings_file)]
+    bind = {"ENTREPOT_GATEWAY_BIND": f"unix:{store}/gateway.sock", "ENTREPOT_GATEWAY_WORKERS": "1"}
+
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | bind) as gateway:
+        try:
+            for line in gateway.stderr:
+                if "Booting worker with pid: " in line:
+                    worker = int(line.rsplit(" ", 1)[1])
+                    break
+            uids = {Path(f"/proc/{pid}").stat().st_uid for pid in (gateway.pid, worker)}
+        finally:
+            gateway.terminate()
+            gateway.stderr.read()
+
+    assert uids == {owner}
+    assert gateway.returncode == 0
 
 
 def test_check_tells_machines_every_mistake(entrepot, settings_file, tmp_path):

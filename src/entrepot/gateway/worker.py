@@ -42,6 +42,8 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
     def init_process(self) -> None:
         """Make the loop before gunicorn sets signals and loads the application."""
+        # Until the loop takes signals this process has the master's handlers: a stop meanwhile would be lost.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self.loop = uvloop.new_event_loop()
         asyncio.set_event_loop(self.loop)
         self._stopping = False
