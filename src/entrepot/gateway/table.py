@@ -144,7 +144,7 @@ class _Compiler:
 
     def _call(self, path: str, mapping: CallMapping, work: CallWork) -> Iterator[tuple[str, bytes, Operation]]:
         method = mapping.http_method.encode("ascii")
-        schema = partial(body_schema, mapping, "call") if any(a.body_field for a in mapping.arguments) else None
+        schema = partial(body_schema, mapping, "call")
         yield path, method, self._operation(path, method, "call", partial(records.start, work.call), schema)
 
     def _relay(self, path: str, mapping: RelayMapping) -> Iterator[tuple[str, bytes, Operation]]:
