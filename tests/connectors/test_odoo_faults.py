@@ -191,3 +191,43 @@ def test_raw_database_text_never_reaches_a_partner():
     raw = 'new row for relation "res_partner" violates check constraint "x"\nDETAIL:  Failing row contains (1, secret).'
 
     assert "secret" not in str(load_fault([{"message": raw}], Naming("res.partner")))
+
+
+FOLLOWER = "Error, a partner cannot follow twice the same object."
+UNIQUE = 'duplicate key value violates unique constraint "mail_followers_mail_followers_res_partner_res_model_id_uniq"'
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("odoo.exceptions.ValidationError", FOLLOWER),
+        ("odoo.exceptions.ValidationError", UNIQUE),
+        ("psycopg2.errors.UniqueViolation", UNIQUE),
+    ],
+)
+def test_race_of_two_followers_may_be_tried_again(name, text):
+    naming = Naming("sale.order")
+    found = translated(OdooError(name, text), "call", naming)
+
+    assert type(found) is errors.UpstreamUnavailable
+    assert kind_of(found) == "transient"
+    assert type(load_fault([{"message": text}], naming)) is errors.UpstreamUnavailable
+
+
+def test_related_record_that_load_does_not_find_is_told_in_our_words():
+    message = {
+        "message": "Kein passender Datensatz für database id '2147483647' im Feld 'Salesperson'",
+        "field": "user_id",
+        "moreinfo": {"type": "ir.actions.act_window", "res_model": "ir.model.data"},
+    }
+
+    error = load_fault([message], Naming("res.partner", {"user_id": "seller"}))
+
+    assert str(error) == "there is no such record"
+    assert [(mistake.path, mistake.message) for mistake in error.errors] == [("/seller", "there is no such record")]
+
+
+def test_hundred_mistakes_of_load_are_enough():
+    error = load_fault([{"message": f"line {number}"} for number in range(300)], Naming("x"))
+
+    assert len(error.errors) == 100
