@@ -242,10 +242,6 @@ def test_password_that_is_changed_in_use_locks_nobody_out(make_gateway, erp, com
     assert eventually(lambda: [ask(gateway)[0].status for _ in range(6)] == [200] * 6, 15.0, 0.5)
 
 
-# -- what does not hold yet
-
-
-@pytest.mark.xfail(reason="the 500 by which Odoo says that its database is away is no failure to the breaker")
 def test_database_that_is_gone_opens_the_breaker(machine, brittle):
     machine.down("--db")
 
