@@ -1,7 +1,7 @@
 import pytest
 
 from entrepot.catalog.parameters import list_parameters
-from entrepot.catalog.schemas import body_schema, compile_schema, mistakes_of, record_schema
+from entrepot.catalog.schemas import body_schema, compile_schema, first_mistake, mistakes_of, record_schema
 from entrepot.connectors.base import Argument, CallMapping, Field, ModelMapping
 
 TYPES = (
@@ -217,3 +217,23 @@ def test_a_line_that_names_its_id_is_changed_and_needs_nothing_more():
     assert mistakes_of(update, {"lines": [{"id": 7, "quantity": 2}, {"product": "A"}]}) == ()
     assert [m.path for m in mistakes_of(update, {"lines": [{"quantity": 2}]})] == ["/lines/0/product"]
     assert [m.path for m in mistakes_of(create, {"lines": [{"id": 7, "product": "A"}]})] == ["/lines/0/id"]
+
+
+def test_a_body_has_bounds_everywhere(create):
+    call = CallMapping("m", "f", arguments=(Argument("rows", body_field="rows", type="array"),))
+    free = compile_schema(body_schema(call, "call"))
+
+    assert not create.is_valid({"name": "x" * 10_000_001})
+    assert len(mistakes_of(create, {f"x{number}": 1 for number in range(1000)})) == 100
+    assert not free.is_valid({"rows": [0] * 100_001})
+    assert not free.is_valid({"rows": [{f"x{number}": 1 for number in range(10_001)}]})
+    assert not free.is_valid({"rows": [{"x" * 1001: 1}]})
+    assert not free.is_valid({"rows": ["x" * 10_000_001]})
+    assert free.is_valid({"rows": [0] * 100_000})
+
+
+def test_the_first_mistake_is_one_of_all(create):
+    body = {"name": 1, "unknown": 2}
+
+    assert set(first_mistake(create, body)) < set(mistakes_of(create, body))
+    assert first_mistake(compile_schema({}), body) == ()

@@ -2,11 +2,16 @@
 
 They follow from the fields alone, so the gateway, the API documents and the pages say the same. Bounds that Odoo has
 and a partner cannot see (32-bit integers, numbers to 1e15, NUL-free text, years of four digits) are part of the schema.
+
+Everything has a bound beside ``max_body``: 1000 related records, 10 000 000 characters of text, 134 217 728 of base64,
+255 of dates, choices and references, no names but the fields'; in free JSON, 100 000 items and 10 000 members, whose
+names have 1000 characters.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Literal
 
 import jsonschema_rs
@@ -16,6 +21,12 @@ from entrepot.connectors.base import Argument, CallMapping, Field, Json, ModelMa
 from entrepot.connectors.odoo.values import MAX_NUMBER
 
 MAX_ITEMS = 1000
+MAX_TEXT = 10_000_000
+MAX_BASE64 = 1 << 27
+MAX_SHORT = 255
+MAX_JSON_ITEMS = 100_000
+MAX_JSON_MEMBERS = 10_000
+MAX_JSON_NAME = 1000
 MAX_INTEGER = 2**31 - 1
 MAX_MISTAKES = 100
 
@@ -34,28 +45,32 @@ BASE64 = "^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 REFERENCE = "^[a-z][a-z0-9_.]*,[1-9][0-9]{0,9}$"
 
 _RECORD_ID: dict[str, Json] = {"type": "integer", "minimum": 1, "maximum": MAX_INTEGER}
+_TEXT: dict[str, Json] = {"type": "string", "pattern": NO_NUL, "maxLength": MAX_TEXT}
 _BY_TYPE: dict[str, dict[str, Json]] = {
-    "char": {"type": "string", "pattern": NO_NUL},
-    "text": {"type": "string", "pattern": NO_NUL},
-    "html": {"type": "string", "pattern": NO_NUL},
+    "char": _TEXT,
+    "text": _TEXT,
+    "html": _TEXT,
     "integer": {"type": "integer", "minimum": -MAX_INTEGER - 1, "maximum": MAX_INTEGER},
     "float": {"type": "number", "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER},
     "monetary": {"type": "number", "minimum": -MAX_NUMBER, "maximum": MAX_NUMBER},
     "boolean": {"type": "boolean"},
-    "date": {"type": "string", "format": "date", "pattern": DATE},
-    "datetime": {"type": "string", "format": "date-time", "pattern": DATETIME},
-    "selection": {"type": "string", "pattern": NO_NUL},
+    "date": {"type": "string", "format": "date", "pattern": DATE, "maxLength": MAX_SHORT},
+    "datetime": {"type": "string", "format": "date-time", "pattern": DATETIME, "maxLength": MAX_SHORT},
+    "selection": {"type": "string", "pattern": NO_NUL, "maxLength": MAX_SHORT},
     "many2one": _RECORD_ID,
     "many2one_reference": _RECORD_ID,
     "many2many": {"type": "array", "items": _RECORD_ID, "maxItems": MAX_ITEMS, "uniqueItems": True},
     "one2many": {"type": "array", "items": _RECORD_ID, "maxItems": MAX_ITEMS, "uniqueItems": True},
-    "binary": {"type": "string", "contentEncoding": "base64", "pattern": BASE64},
-    "reference": {"type": "string", "pattern": REFERENCE},
+    "binary": {"type": "string", "contentEncoding": "base64", "pattern": BASE64, "maxLength": MAX_BASE64},
+    "reference": {"type": "string", "pattern": REFERENCE, "maxLength": MAX_SHORT},
 }
 _ANY_JSON: dict[str, Json] = {
     "pattern": NO_NUL,
+    "maxLength": MAX_TEXT,
     "items": {"$ref": "#/$defs/json"},
-    "propertyNames": {"pattern": NO_NUL},
+    "maxItems": MAX_JSON_ITEMS,
+    "propertyNames": {"pattern": NO_NUL, "maxLength": MAX_JSON_NAME},
+    "maxProperties": MAX_JSON_MEMBERS,
     "additionalProperties": {"$ref": "#/$defs/json"},
 }
 _ARGUMENTS: dict[str, dict[str, Json]] = {
@@ -167,13 +182,25 @@ def compile_schema(schema: Json) -> jsonschema_rs.Draft202012Validator:
 
 
 def mistakes_of(validator: jsonschema_rs.Draft202012Validator, body: Json) -> tuple[Mistake, ...]:
-    """Return what is wrong with *body*, at most 100 mistakes, each with the JSON pointer of its place."""
+    """Return what is wrong with *body*, at most 100 mistakes, each with the JSON pointer of its place.
+
+    All mistakes are made before the first is seen, 3 to 7 µs each: this is for small bodies.
+    """
     found: dict[Mistake, None] = {}
     for error in validator.iter_errors(body):
         found.update(dict.fromkeys(_mistakes(error)))
         if len(found) >= MAX_MISTAKES:
             break
     return tuple(found)[:MAX_MISTAKES]
+
+
+def first_mistake(validator: jsonschema_rs.Draft202012Validator, body: Json) -> tuple[Mistake, ...]:
+    """Return the mistakes of the first place in *body* that is wrong, at most 100; none when nothing is."""
+    try:
+        validator.validate(body)
+    except jsonschema_rs.ValidationError as error:
+        return tuple(islice(dict.fromkeys(_mistakes(error)), MAX_MISTAKES))
+    return ()
 
 
 def _mistakes(error: jsonschema_rs.ValidationError) -> Iterator[Mistake]:
