@@ -1,14 +1,17 @@
 """What the pool and its connections make of upstreams, good and bad."""
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import time
+from pathlib import Path
 
 import pytest
 from wire_stand import LIMITS, Inbox, eventually, on_both_loops, read_until
 
 from entrepot.wire.client import Failure, Fault
+from entrepot.wire.limits import Patience
 from entrepot.wire.server import Server
 
 OUT = b"GET /x HTTP/1.1\r\nHost: u\r\n\r\n"
@@ -176,7 +179,7 @@ def test_a_closed_idle_connection_is_forgotten(answered):
 
 
 def test_an_idle_connection_is_closed_in_time(loop, upstream, ask):
-    pool = loop.pool(upstream(["read", OK, "hang"]).address, idle_timeout_s=0.05)
+    pool = loop.pool(upstream(["read", OK, "hang"]).address, patience=Patience(idle_s=0.05))
     ask(pool)
 
     eventually(lambda: pool.open == 0)
@@ -202,7 +205,7 @@ def test_an_upstream_that_does_not_accept_is_given_up(loop, ask):
         for other in others:
             other.setblocking(False)
             other.connect_ex(full.getsockname())
-        pool = loop.pool(full.getsockname(), connect_timeout_s=0.1)
+        pool = loop.pool(full.getsockname(), patience=Patience(connect_s=0.1))
         failure = ask(pool).failure
         for other in others:
             other.close()
@@ -298,7 +301,7 @@ def test_a_request_that_may_have_had_effect_is_not_sent_again(loop, upstream, as
     ask(pool)
 
     assert ask(pool, POST_OUT if "body" in options else OUT, **options).failure == Failure(
-        Fault.RESET, True, "the connection was closed"
+        Fault.RESET, True, "the connection was closed", owed="streaming_body" in options
     )
     assert one.accepted == 1
 
@@ -393,15 +396,47 @@ def test_a_cancelled_request_is_heard_of_no_more(loop, upstream):
     assert inbox.events == []
 
 
-def test_a_connection_made_for_a_cancelled_request_serves_the_next(loop, upstream, ask):
-    one = upstream(["read", OK, "hang"])
+def connecting_to(port):
+    """Return how many sockets of this host wait for a connection to *port* of 127.0.0.1."""
+    lines = Path("/proc/self/net/tcp").read_text(encoding="ascii").splitlines()[1:]
+    return sum(line.split()[2:4] == [f"0100007F:{port:04X}", "02"] for line in lines)
+
+
+@on_both_loops
+def test_a_connection_that_is_made_for_a_cancelled_request_is_given_up(loop):
+    with socket.socket() as full, contextlib.ExitStack() as stack:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        for _ in range(4):
+            other = stack.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(full.getsockname())
+        pool = loop.pool(full.getsockname())
+        inboxes = [Inbox() for _ in range(20)]
+        before = connecting_to(port)
+        loop.call(lambda: [pool.send(inbox, OUT) for inbox in inboxes])
+        eventually(lambda: connecting_to(port) == before + 20)
+
+        loop.call(lambda: [inbox.upstream.cancel() for inbox in inboxes])
+
+        assert pool.open == 0
+        eventually(lambda: connecting_to(port) == before)
+        assert [inbox.events for inbox in inboxes] == [[]] * 20
+
+
+@on_both_loops
+def test_a_cancelled_request_and_its_connection_may_meet(loop, upstream, ask):
+    one = upstream(["read", OK] * 6)
     pool = loop.pool(one.address)
-    inbox = Inbox()
-    loop.call(lambda: (pool.send(inbox, b"lost"), inbox.upstream.cancel()))
-    eventually(lambda: pool.idle == 1)
+    for delay_s in (0.0, 0.0002, 0.0005, 0.001, 0.002):
+        inbox = Inbox()
+        loop.call(lambda inbox=inbox: pool.send(inbox, OUT))
+        time.sleep(delay_s)
+        loop.call(lambda inbox=inbox: inbox.upstream and inbox.upstream.cancel())
 
     assert ask(pool).body == b"hi"
-    assert (one.accepted, one.received, inbox.events) == (1, [OUT], [])
+    eventually(lambda: pool.open == pool.idle)
 
 
 def test_a_closed_pool_fails_what_is_in_flight(loop, upstream):
@@ -411,7 +446,78 @@ def test_a_closed_pool_fails_what_is_in_flight(loop, upstream):
 
     loop.call(pool.close)
 
-    assert inbox.wait().failure.fault is Fault.RESET
+    assert inbox.wait().failure.fault is Fault.CLOSED
+
+
+def test_a_retired_pool_ends_what_is_idle_serves_what_is_late_and_keeps_nothing(loop, upstream, ask):
+    one = upstream(["read", OK, "hang"], ["read", 0.1, OK, "hang"])
+    pool = loop.pool(one.address)
+    ask(pool)
+    kept = pool.idle
+    inbox = Inbox()
+    loop.call(lambda: (pool.send(Inbox(), OUT), pool.send(inbox, OUT)))
+
+    loop.call(pool.retire)
+
+    assert (kept, inbox.wait().body, ask(pool).body) == (1, b"hi", b"hi")
+    eventually(lambda: pool.idle == 0)
+
+
+@pytest.mark.parametrize("framing", ["chunked", "length"])
+def test_the_time_of_the_upstream_begins_when_the_body_has_ended(loop, upstream, framing):
+    one = upstream(["read", "hang"])
+    pool = loop.pool(one.address, patience=Patience(body_s=0.15))
+    inbox = Inbox()
+    loop.call(
+        lambda: pool.send(inbox, b"POST / HTTP/1.1\r\n\r\n", streaming_body=framing, deadline=loop.clock.now + 0.1)
+    )
+    for _ in range(4):
+        time.sleep(0.1)
+        loop.call(lambda: inbox.upstream.write_body(b"slow"))
+    before = list(inbox.events)
+    loop.call(inbox.upstream.end_body)
+    begun = time.monotonic()
+
+    assert before == []
+    assert inbox.wait().failure == Failure(Fault.TIMEOUT, True, "no complete answer in time")
+    assert 0.1 <= time.monotonic() - begun < 0.5
+
+
+def test_the_time_of_an_upstream_that_does_not_read_the_body_runs(loop, upstream):
+    one = upstream(["read", 2.0, "hang"])
+    pool = loop.pool(one.address, patience=Patience(body_s=0.15))
+    inbox = Inbox()
+    loop.call(lambda: pool.send(inbox, b"POST / HTTP/1.1\r\n\r\n", streaming_body="length"))
+
+    loop.call(lambda: inbox.upstream.write_body(bytes(20_000_000)))
+
+    assert inbox.wait().failure == Failure(Fault.TIMEOUT, True, "no complete answer in time", owed=True)
+    assert inbox.events == ["pause", "failure"]
+
+
+def test_what_breaks_while_the_body_is_owed_says_so(loop, upstream):
+    pool = loop.pool(upstream(["read", "close"]).address)
+    inbox = Inbox()
+
+    loop.call(lambda: pool.send(inbox, b"POST / HTTP/1.1\r\n\r\n", streaming_body="length"))
+
+    assert inbox.wait().failure == Failure(Fault.RESET, True, "the connection was closed", owed=True)
+
+
+@on_both_loops
+def test_an_answer_is_paused_no_longer_than_the_pool_allows(loop, upstream):
+    pool = loop.pool(upstream(["read", b"HTTP/1.1 200 OK\r\n\r\n", "flood"]).address, patience=Patience(pause_s=0.2))
+    inbox = Inbox(pause_after=100_000)
+    loop.call(lambda: pool.send(inbox, OUT))
+    eventually(lambda: "paused" in inbox.events)
+    begun = time.monotonic()
+    while not inbox.done.is_set() and time.monotonic() - begun < 2:
+        time.sleep(0.06)  # what is paused and goes on again and again adds up
+        loop.call(lambda: inbox.upstream and (inbox.upstream.resume(), inbox.upstream.pause()))
+
+    assert inbox.wait().failure.fault is Fault.UNREAD
+    assert 0.1 < time.monotonic() - begun < 1
+    assert pool.open == 0
 
 
 @on_both_loops

@@ -10,6 +10,7 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import lru_cache
+from time import monotonic
 from typing import Protocol, TypeVar
 from urllib.parse import quote
 
@@ -116,12 +117,12 @@ class Relay:
 
 
 class RelayCall:
-    """One exchange with the upstream of a relay. A *body* of None is streamed as *streaming* says."""
+    """One exchange with the upstream of a relay. A *body* of None is streamed as *streaming* says.
 
-    __slots__ = (
-        "_body", "_deadline", "_head", "_left", "_method", "_relay", "_status", "_streaming", "_target",
-        "upstream",
-    )  # fmt: skip
+    The upstream's time begins when there is a place and it has the whole body.
+    """
+
+    __slots__ = ("_body", "_head", "_left", "_method", "_relay", "_status", "_streaming", "_target", "upstream")
 
     def __init__(
         self,
@@ -131,7 +132,6 @@ class RelayCall:
         head: bytes,
         body: bytes | None,
         *,
-        deadline: float,
         streaming: Streaming | None = None,
     ) -> None:
         self._relay = relay
@@ -139,7 +139,6 @@ class RelayCall:
         self._method = method
         self._head = head
         self._body = body
-        self._deadline = deadline
         self._streaming = streaming
         self._left = False
         self._status = 0
@@ -147,9 +146,10 @@ class RelayCall:
 
     def on_place(self) -> None:
         """Send the request; a streamed body is asked for then."""
-        self._relay.link.pool.send(
+        link = self._relay.link
+        link.pool.send(
             self, self._head, self._body, head_only=self._method == b"HEAD", retry=self._method in IDEMPOTENT,
-            deadline=self._deadline, streaming_body=self._streaming,
+            deadline=monotonic() + link.upstream.timeout_s, streaming_body=self._streaming,
         )  # fmt: skip
         if self._streaming is not None:
             self._target.on_body_wanted()
@@ -157,6 +157,7 @@ class RelayCall:
     def on_no_place(self, error: Error) -> None:
         """Tell the target that no place came free."""
         self._left = True
+        self._relay.link.breaker.released()
         self._target.on_reply_error(error)
 
     def on_answer(
@@ -176,9 +177,8 @@ class RelayCall:
 
     def on_failure(self, failure: Failure) -> None:
         """Tell the target in the words of the error tree."""
-        self._status = 0
-        self._leave()
-        self._target.on_reply_error(self._relay.link.translate(failure))
+        self._left = True
+        self._target.on_reply_error(self._relay.link.fail(failure))
 
     def on_pause_upstream(self) -> None:
         """Hold the caller's body back."""

@@ -22,10 +22,13 @@ from entrepot.errors import UpstreamBadAnswer, UpstreamBusy, UpstreamMisconfigur
 from entrepot.wire.call import Failure, Fault
 from entrepot.wire.client import ClientConnection
 from entrepot.wire.clock import Clock
+from entrepot.wire.limits import Patience
 from entrepot.wire.pool import Pool
 
 MAX_ANSWER_BYTES = 64 * 1_048_576
 # Odoo says with 500, and with no other status, that its database is away; of other servers 500 may be one bad request.
+# Faults that are none of the upstream's: the caller asked for too much or does not read, or we are going.
+_BLAMELESS = frozenset({Fault.TOO_LARGE, Fault.UNREAD, Fault.CLOSED})
 _UNWELL = {"http": frozenset({502, 503, 504}), "odoo": frozenset({500, 502, 503, 504})}
 
 
@@ -43,10 +46,14 @@ class Link:
     """One upstream of the snapshot in force, in this process. Lives on the event loop's thread.
 
     *on_wait* is called when a call has to wait for a place, so that somebody polls. *former* is the link of the same
-    upstream in the snapshot before: its places, and who waits for them, are taken over.
+    upstream in the snapshot before: its places, and who waits for them, are taken over. *pause_s* is how long
+    altogether a call may hold its place while its answer is not read.
     """
 
-    __slots__ = ("base_path", "breaker", "clock", "fault", "host", "loop", "on_wait", "places", "pool", "upstream")
+    __slots__ = (
+        "__weakref__", "base_path", "breaker", "clock", "fault", "host", "loop", "on_wait", "places", "pool",
+        "upstream",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -55,7 +62,9 @@ class Link:
         clock: Clock,
         loop: asyncio.AbstractEventLoop,
         on_wait: Callable[[], None],
+        *,
         former: Link | None = None,
+        pause_s: float = 60.0,
     ) -> None:
         url = urlsplit(upstream.url)
         secure = url.scheme == "https"
@@ -74,7 +83,7 @@ class Link:
             port=url.port or (443 if secure else 80),
             ssl=context,
             server_hostname=url.hostname if secure else None,
-            connect_timeout_s=upstream.connect_timeout_s,
+            patience=Patience(upstream.connect_timeout_s, body_s=upstream.timeout_s, pause_s=pause_s),
             clock=clock,
         )
 
@@ -107,12 +116,21 @@ class Link:
         self.places.leave()
 
     def leave(self, *, status: int) -> None:
-        """Give the place back; *status* is what the upstream answered, 0 when it did not."""
+        """Give the place back; *status* is what the upstream answered."""
         self.places.leave()
-        if status == 0 or status in _UNWELL[self.upstream.kind]:
+        if status in _UNWELL[self.upstream.kind]:
             self.breaker.failed(monotonic())
         else:
             self.breaker.succeeded()
+
+    def fail(self, failure: Failure) -> Error:
+        """Give the place back and return the error that partners see; the upstream is blamed for what is its doing."""
+        self.places.leave()
+        if _is_to_blame(failure):
+            self.breaker.failed(monotonic())
+        else:
+            self.breaker.released()
+        return self.translate(failure)
 
     def translate(self, failure: Failure) -> Error:
         """Return the error that partners see for *failure*; its cause, for the log, says what happened."""
@@ -124,7 +142,11 @@ class Link:
         name = self.upstream.name
         if failure.fault is Fault.TIMEOUT:
             return UpstreamTimeout(f"{name} did not answer within {self.upstream.timeout_s:g} s")
-        if failure.fault in {Fault.GARBAGE, Fault.TOO_LARGE}:
+        if failure.fault is Fault.UNREAD:
+            return UpstreamTimeout(f"the answer of {name} was not read in time")
+        if failure.fault is Fault.TOO_LARGE:
+            return UpstreamBadAnswer(f"{name} answered with more than the gateway takes")
+        if failure.fault is Fault.GARBAGE:
             return UpstreamBadAnswer(f"{name} answered with something that is no usable HTTP")
         if failure.fault is Fault.RESET:
             return UpstreamUnavailable(f"{name} broke the connection off", retry_after_s=1.0)
@@ -138,7 +160,11 @@ class Link:
         )  # fmt: skip
         fetch = Fetch(self, head, body, deadline)
         self.enter(fetch)
-        return await fetch.reply
+        try:
+            return await fetch.reply
+        except asyncio.CancelledError:
+            fetch.stop_waiting()
+            raise
 
     def sweep(self, now: float) -> None:
         """Apply the deadlines of connections and waiting calls."""
@@ -146,13 +172,28 @@ class Link:
         self.places.poll(monotonic())
 
     @property
-    def is_quiet(self) -> bool:
-        """Whether no call is in flight here and none waits."""
-        return self.pool.open == self.pool.idle and not self.places.has_waiters
+    def is_relaying(self) -> bool:
+        """Whether a call is in flight or waits for which no task does; it may go on although its caller has gone."""
+        return self.places.has_waiters or any(not isinstance(each, Fetch) for each in self.pool.receivers())
+
+    def retire(self) -> None:
+        """Keep no connections any more. What began with this link goes on with it, and must be swept on."""
+        self.pool.retire()
 
     def close(self) -> None:
         """Close all connections; calls in flight fail."""
         self.pool.close()
+
+
+def _is_to_blame(failure: Failure) -> bool:
+    """Tell whether *failure* is the upstream's doing.
+
+    While the caller owes body, only a connection that cannot be made is, and a time that has run out: it runs then only
+    when the upstream does not read.
+    """
+    if failure.fault in _BLAMELESS:
+        return False
+    return not failure.owed or not failure.sent or failure.fault is Fault.TIMEOUT
 
 
 def _places(upstream: Upstream, shared: SharedState, former: Link | None) -> Places:
@@ -210,15 +251,26 @@ class Fetch:
         self.upstream: ClientConnection | None = None
 
     def on_place(self) -> None:
-        """Send the request, unless whoever waited for it has gone meanwhile."""
+        """Send the request, unless whoever waited for it has gone meanwhile, or its time has."""
         if self.reply.cancelled():
             self._link.abandon()
+            return
+        if monotonic() >= self._deadline:
+            self._link.abandon()
+            name = self._link.upstream.name
+            self._settle(UpstreamTimeout(f"the time for {name} had passed before the request could be sent"))
             return
         self._link.pool.send(self, self._head, self._body, deadline=self._deadline, max_body_bytes=MAX_ANSWER_BYTES)
 
     def on_no_place(self, error: Error) -> None:
         """Give up: no place came free in time."""
+        self._link.breaker.released()
         self._settle(error)
+
+    def stop_waiting(self) -> None:
+        """Leave the queue for a place: nobody wants the reply any more. What has been sent goes on."""
+        if self._link.places.cancel(self):
+            self._link.breaker.released()
 
     def on_answer(
         self,
@@ -243,8 +295,7 @@ class Fetch:
 
     def on_failure(self, failure: Failure) -> None:
         """Turn what went wrong on the connection into an error."""
-        self._link.leave(status=0)
-        self._settle(self._link.translate(failure))
+        self._settle(self._link.fail(failure))
 
     def on_pause_upstream(self) -> None:
         """The body is handed over whole: nothing to hold back."""

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 from dataclasses import dataclass
+from weakref import WeakSet
 
 from entrepot.catalog.definitions import Catalog
 from entrepot.catalog.snapshot import collector_paused, read_snapshot
@@ -55,7 +56,8 @@ class Prepared:
 class Gateway:
     """What one worker serves with. Lives on the thread of its event loop.
 
-    *table* is the catalog in force; it is swapped whole when a new revision appears.
+    *table* is the catalog in force; it is swapped whole when a new revision appears. *tasks* is the work on records
+    that is under way.
     """
 
     def __init__(self, settings: Settings, shared: SharedState, loop: asyncio.AbstractEventLoop, process: str) -> None:
@@ -88,7 +90,9 @@ class Gateway:
         self.links: dict[str, Link] = {}
         self.connectors: dict[str, RecordConnector] = {}
         self.table = table.build(Catalog(), {}, {}, self.limiter)
-        self._closing: list[Link] = []
+        # Links of former revisions, as long as something that began with them holds them.
+        self._retired: WeakSet[Link] = WeakSet()
+        self.tasks: set[asyncio.Task[None]] = set()
         self._loading: asyncio.Future[Prepared | None] | None = None
         self._revision_counter = shared.counter("revision")
         self._seen_revision = -1
@@ -158,7 +162,10 @@ class Gateway:
 
     def enforce(self, prepared: Prepared) -> None:
         """Serve from *prepared* from now on; what has begun goes on with the table that it began with."""
-        self._closing += [link for name, link in self.links.items() if prepared.links.get(name) is not link]
+        for name, link in self.links.items():
+            if prepared.links.get(name) is not link:
+                link.retire()
+                self._retired.add(link)
         self.table, self.links, self.connectors = prepared.table, prepared.links, prepared.connectors
         for link in self.links.values():
             if not link.upstream.verify:
@@ -169,27 +176,30 @@ class Gateway:
         known = self.links.get(upstream.name)
         if known is not None and known.upstream == upstream:
             return known
-        return Link(upstream, self.shared, self.clock, self.loop, self.wait_for_places, former=known)
+        return Link(
+            upstream, self.shared, self.clock, self.loop, self.wait_for_places,
+            former=known, pause_s=self.settings.gateway.write_timeout_s,
+        )  # fmt: skip
 
     # -- the clockwork
 
     def sweep(self) -> None:
         """Apply deadlines and changes; called every ``SWEEP_S`` seconds."""
         now = self.clock.now
-        for link in self.links.values():
+        for link in self._all_links():
             link.sweep(now)
-        self._closing = [link for link in self._closing if not self._closed(link, now)]
         self.prober.sweep(self.links, self.connectors, now)
         self.refresh()
         if self.access is not None:
             self.access.flush()
 
-    def _closed(self, link: Link, now: float) -> bool:
-        link.sweep(now)
-        if link.is_quiet:
-            link.close()
-            return True
-        return False
+    def _all_links(self) -> tuple[Link, ...]:
+        return (*self.links.values(), *self._retired)
+
+    @property
+    def is_working(self) -> bool:
+        """Whether something goes on for a caller, who may have gone: a write that has begun is not broken off."""
+        return bool(self.tasks) or any(link.is_relaying for link in self._all_links())
 
     def flush_metrics(self) -> None:
         """Write the counts of this worker where every worker's scrape finds them."""
@@ -206,7 +216,7 @@ class Gateway:
         self._polling = False
         now = self.loop.time()
         waiting = False
-        for link in (*self.links.values(), *self._closing):
+        for link in self._all_links():
             if link.places.has_waiters:
                 link.places.poll(now)
                 waiting = waiting or link.places.has_waiters
@@ -253,7 +263,7 @@ class Gateway:
         if self.access is not None:
             self.access.flush()
         self.answers.close()
-        for link in self.links.values():
+        for link in self._all_links():
             link.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from time import monotonic
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes
 
@@ -23,7 +24,10 @@ Work = Callable[["Exchange", Caller], Awaitable[Answer]]
 
 def start(work: Work, exchange: Exchange) -> None:
     """Begin *work* for *exchange* as a task."""
-    exchange.task = exchange.gateway.loop.create_task(_serve(work, exchange))
+    gateway = exchange.gateway
+    exchange.task = task = gateway.loop.create_task(_serve(work, exchange))
+    gateway.tasks.add(task)
+    task.add_done_callback(gateway.tasks.discard)
 
 
 async def _serve(work: Work, exchange: Exchange) -> None:
@@ -43,7 +47,8 @@ def _caller(exchange: Exchange) -> Caller:
         operation_id=exchange.operation_id.decode("ascii"),
         # Not the operation id, which a caller behind a trusted proxy may choose: it becomes part of an external id.
         transaction_id=exchange.gateway.operation_ids.new().decode("ascii"),
-        deadline=exchange.started + operation.link.upstream.timeout_s,
+        # From now on, not from the head: the upstream does not answer for a body that came slowly.
+        deadline=monotonic() + operation.link.upstream.timeout_s,
         values=values,
         context=operation.endpoint.context,
     )

@@ -59,13 +59,8 @@ def start(relay: Relay, exchange: Exchange) -> None:
         length=length,
         chunked=exchange.chunked and not complete,
     )
-    timeout_s = relay.link.upstream.timeout_s
-    if not complete:
-        # The upstream's time begins when it has the whole body; until then the caller's runs.
-        timeout_s += exchange.connection.limits.body_timeout_s
     call = RelayCall(
         relay, exchange, exchange.method, head, exchange.body if complete else None,
-        deadline=exchange.started + timeout_s,
         streaming=None if complete else "chunked" if exchange.chunked else "length",
     )  # fmt: skip
     exchange.relay_call = call

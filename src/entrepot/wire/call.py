@@ -28,15 +28,23 @@ class Fault(Enum):
     """What came is not HTTP/1.x, or ambiguous (two lengths, a length beside a transfer coding)."""
     TOO_LARGE = "too-large"
     """The body is longer than the caller allowed."""
+    UNREAD = "unread"
+    """The receiver paused the answer for longer than the pool allows."""
+    CLOSED = "closed"
+    """The pool was closed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why there is no (whole) answer; *sent* when the upstream may have seen the request; *text* is for a log."""
+    """Why there is no (whole) answer; *sent* when the upstream may have seen the request; *text* is for a log.
+
+    *owed*: a streamed body had not come to its end, so what went wrong may be the sender's doing.
+    """
 
     fault: Fault
     sent: bool
     text: str
+    owed: bool = False
 
 
 class Receiver(Protocol):

@@ -44,6 +44,7 @@ class ClientConnection(asyncio.Protocol):
         "_length",
         "_parser",
         "_paused_at",
+        "_paused_s",
         "_pending",
         "_pool",
         "_received",
@@ -89,6 +90,7 @@ class ClientConnection(asyncio.Protocol):
         self._head_at = 0
         self.begun = 0
         self._received = self._barren = 0
+        self._paused_s = 0.0
         self._length: int | None = None
         self._complete = self._told = self._interim = self._keep = self._until_close = False
         self._body_sent = call.streaming is None
@@ -112,12 +114,23 @@ class ClientConnection(asyncio.Protocol):
             self._write((chunk,))
 
     def end_body(self) -> None:
-        """End a streamed body."""
-        if self.receiver is None or self._body_sent:
+        """End a streamed body; the upstream's time begins."""
+        if self.call is None or self._body_sent:
             return
         self._body_sent = True
-        if self.call is not None and self.call.streaming == "chunked":
+        self._begin_turn()
+        if self.call.streaming == "chunked":
             self._write((b"0\r\n\r\n",))
+
+    def _begin_turn(self) -> None:
+        """Let the upstream's time run; by the loop's clock, because the coarse one would take a part of it away."""
+        self._set_deadline(self._pool.loop.time() + self._pool.patience.body_s)
+
+    def _set_deadline(self, deadline: float) -> None:
+        if self.call is not None:
+            self.call = self.call._replace(deadline=deadline)
+        if self.transport is not None and self._paused_at is None:
+            self.deadline = deadline
 
     def _write(self, parts: tuple[bytes, ...]) -> None:
         if self.transport is None:
@@ -135,18 +148,19 @@ class ClientConnection(asyncio.Protocol):
         return sum(map(len, self._pending))
 
     def pause(self) -> None:
-        """Stop reading the answer; the time until ``resume`` is not the upstream's."""
+        """Stop reading the answer, for ``Patience.pause_s`` at most; that time is not the upstream's."""
         if self.receiver is not None and self.transport is not None and self._paused_at is None:
             self._paused_at = self._pool.clock.now
-            self.deadline = inf
+            self.deadline = self._paused_at + self._pool.patience.pause_s - self._paused_s
             self.transport.pause_reading()
 
     def resume(self) -> None:
         """Go on reading the answer."""
         if self._paused_at is not None and self.call is not None and self.transport is not None:
-            self.call = self.call._replace(deadline=self.call.deadline + self._pool.clock.now - self._paused_at)
+            paused_s = self._pool.clock.now - self._paused_at
+            self._paused_s += paused_s
             self._paused_at = None
-            self.deadline = self.call.deadline
+            self._set_deadline(self.call.deadline + paused_s)
             self.transport.resume_reading()
 
     def cancel(self) -> None:
@@ -154,21 +168,17 @@ class ClientConnection(asyncio.Protocol):
         if self.receiver is None:
             return
         self._part()
-        if self.transport is not None:
-            self._break()
-        else:
-            # A connection that is being made is useful to the next request.
-            self._pending.clear()
-            self._body_sent = True
+        # Also when it is still being made: who counts requests in flight would count less than there is.
+        self._break()
 
     # What the transport calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send what waited for the connection, or wait for the next request."""
+        """Send what waited for the connection, unless that was given up meanwhile."""
         self.transport = cast("asyncio.Transport", transport)
         self.task = None
-        if self._pool.closed:
-            self.transport.abort()
+        if self._pool.closed or self._spoilt:
+            self.close()
         elif self.receiver is None or self.call is None:
             self._pool.give_back(self)
         else:
@@ -274,13 +284,15 @@ class ClientConnection(asyncio.Protocol):
             self._fail(Fault.RESET, f"the connection was closed: {exc}" if exc else "the connection was closed")
 
     def pause_writing(self) -> None:
-        """Tell who produces the body that the upstream does not read."""
+        """Tell who produces the body that the upstream does not read, for which its time runs."""
         if self.receiver is not None and not self._body_sent:
+            self._begin_turn()
             self.receiver.on_pause_upstream()
 
     def resume_writing(self) -> None:
         """Tell who produces the body that the upstream reads again."""
         if self.receiver is not None and not self._body_sent:
+            self._set_deadline(inf)
             self.receiver.on_resume_upstream()
 
     # The head of an answer.
@@ -343,13 +355,15 @@ class ClientConnection(asyncio.Protocol):
         """End this connection and tell the receiver."""
         receiver = self.receiver
         sent = self.transport is not None
+        owed = not self._body_sent
         self._part()
         self._break()
         if receiver is not None:
-            receiver.on_failure(Failure(fault, sent, text))
+            receiver.on_failure(Failure(fault, sent, text, owed))
 
     def _drop_parser(self) -> None:
         # The parser's callbacks lead back here: every connection would be a cycle for the collector.
+        self._spoilt = True
         self._parser = cast("httptools.HttpResponseParser", None)
 
     def _break(self) -> None:
@@ -368,7 +382,7 @@ class ClientConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """End the connection; a request on it fails."""
-        self._fail(Fault.RESET, "the pool was closed")
+        self._fail(Fault.CLOSED, "the pool was closed")
 
     def expire(self) -> None:
         """Act on a deadline that has passed."""
@@ -376,6 +390,8 @@ class ClientConnection(asyncio.Protocol):
             self._fail(Fault.TIMEOUT_CONNECT, "no connection in time")
         elif self.receiver is None:
             self._break()
+        elif self._paused_at is not None:
+            self._fail(Fault.UNREAD, "the answer was not taken in time")
         else:
             self._fail(Fault.TIMEOUT, "no complete answer in time")
 

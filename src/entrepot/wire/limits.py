@@ -1,8 +1,9 @@
-"""What a peer of the server may ask for, in bytes and seconds."""
+"""What a peer of the server may ask for, and how long a pool waits for whom; in bytes and seconds."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,3 +28,18 @@ class Limits:
     max_target_bytes: int = 8_192
     max_fields: int = 100
     buffer_bytes: int = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a pool waits, in seconds: *connect_s* for a connection, *idle_s* before it closes one without a request.
+
+    *body_s* is the upstream's while a body is streamed to it: whenever it stops reading, and from the end of the body
+    until its answer is complete. While the sender owes body, no time of the upstream's runs. *pause_s* is how long a
+    receiver may keep one answer paused altogether, because it holds a connection of the upstream for so long.
+    """
+
+    connect_s: float = 3.0
+    idle_s: float = 20.0
+    body_s: float = inf
+    pause_s: float = 60.0

@@ -9,12 +9,14 @@ from math import inf
 from entrepot.wire.call import Call, Receiver, Streaming
 from entrepot.wire.client import ClientConnection
 from entrepot.wire.clock import Clock
+from entrepot.wire.limits import Patience
 
 _MAX_IDLE = 1_024
+_PATIENCE = Patience()
 
 
 class Pool:
-    """Connections to *host*:*port*, or to the unix socket of ``host="unix:/path"``; times in seconds.
+    """Connections to *host*:*port*, or to the unix socket of ``host="unix:/path"``.
 
     A request goes on the idle connection used last, or on a fresh one; there is no ceiling, because places are counted
     above. Making a connection is the only work of a task. ``sweep`` must be called a few times a second, after
@@ -29,8 +31,7 @@ class Pool:
         port: int = 0,
         ssl: tls.SSLContext | None = None,
         server_hostname: str | None = None,
-        connect_timeout_s: float = 3.0,
-        idle_timeout_s: float = 20.0,
+        patience: Patience = _PATIENCE,
         clock: Clock,
     ) -> None:
         self.loop = loop
@@ -38,10 +39,10 @@ class Pool:
         self.port = port
         self.ssl = ssl
         self.server_hostname = (server_hostname or host) if ssl is not None else None
-        self.connect_timeout_s = connect_timeout_s
-        self.idle_timeout_s = idle_timeout_s
+        self.patience = patience
         self.clock = clock
         self.closed = False
+        self._max_idle = _MAX_IDLE
         self._connections: set[ClientConnection] = set()
         self._idle: dict[ClientConnection, None] = {}
 
@@ -80,14 +81,18 @@ class Pool:
         """Send *head* (request line, fields and empty line) and *body*; the answer goes to *receiver*.
 
         *head_only*: the method is HEAD. *retry*: may be sent once more, on a fresh connection, when a kept connection
-        turns out closed before a byte of the answer; for idempotent methods; a request with a body, whole or streamed, is
-        sent once whatever *retry* says. *deadline*: when the answer
-        must be complete, as ``clock.now``. *streaming_body*: the body follows by ``receiver.upstream.write_body`` and
-        ``end_body``, framed as *head* says. ``receiver.upstream`` is set when this returns, and nothing has been called
-        on *receiver* by then.
+        turns out closed before a byte of the answer; for idempotent methods; what has a body, whole or streamed, is
+        sent once whatever *retry* says. *deadline*: when the answer must be complete, as ``clock.now``.
+
+        *streaming_body*: the body follows by ``receiver.upstream.write_body`` and ``end_body``, framed as *head* says.
+        Then ``Patience.body_s`` counts, and no *deadline*.
+
+        ``receiver.upstream`` is set when this returns, and nothing has been called on *receiver* by then.
         """
         data = head + body if body else head
         retry = retry and not body and streaming_body is None
+        if streaming_body is not None:
+            deadline = inf
         call = Call(receiver, data, head_only, retry, deadline, streaming_body, max_body_bytes)
         if self._idle:
             connection, _ = self._idle.popitem()
@@ -101,7 +106,7 @@ class Pool:
         connection = ClientConnection(self)
         self._connections.add(connection)
         connection.begin(call)
-        connection.deadline = min(self.clock.now + self.connect_timeout_s, call.deadline)
+        connection.deadline = min(self.clock.now + self.patience.connect_s, call.deadline)
         connection.task = self.loop.create_task(self._connect(connection))
 
     async def _connect(self, connection: ClientConnection) -> None:
@@ -117,10 +122,10 @@ class Pool:
 
     def give_back(self, connection: ClientConnection) -> None:
         """Keep a sound *connection* for the next request."""
-        if self.closed or len(self._idle) >= _MAX_IDLE:
+        if len(self._idle) >= self._max_idle:
             connection.close()
             return
-        connection.deadline = self.clock.now + self.idle_timeout_s
+        connection.deadline = self.clock.now + self.patience.idle_s
         self._idle[connection] = None
 
     def forget(self, connection: ClientConnection) -> None:
@@ -134,8 +139,19 @@ class Pool:
         for connection in due:
             connection.expire()
 
+    def receivers(self) -> list[Receiver]:
+        """Return who waits for an answer, or for its rest."""
+        return [c.receiver for c in self._connections if c.receiver is not None]
+
+    def retire(self) -> None:
+        """Keep no connection any more; requests in flight, and late ones, go through, each late one on its own."""
+        self._max_idle = 0
+        for connection in tuple(self._idle):
+            connection.close()
+
     def close(self) -> None:
         """End every connection; requests on them fail, and so does what is sent afterwards."""
         self.closed = True
+        self._max_idle = 0
         for connection in tuple(self._connections):
             connection.close()
