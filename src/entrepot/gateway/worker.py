@@ -137,7 +137,8 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
     def _drained(self, now: float) -> bool:
         opening = any(listener.opening for listener in self.listeners)
-        if (self.server.connections or opening) and now < self._abort_at:
+        busy = self.server.connections or opening or self.gateway.is_working
+        if busy and now < self._abort_at:
             return False
         self.server.close_all()
         return True
