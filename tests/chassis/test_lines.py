@@ -119,3 +119,44 @@ def test_a_full_socket_blocks_nobody_and_keeps_the_rest():
 
     assert writer.dropped == 0
     assert received == 5000 * len(LINE)
+
+
+def test_what_was_dropped_is_told_when_it_goes_on(pipe: tuple[int, int], caplog):
+    reader, writer_fd = pipe
+    os.set_blocking(reader, False)
+    writer = LineWriter(writer_fd)
+    for _ in range(BACKLOG_BYTES // len(LINE) * 2):
+        writer.write(LINE)
+    stuck = list(caplog.messages)
+    while not caplog.messages:
+        os.read(reader, 1 << 16)
+        writer.flush()
+    writer.close()
+
+    assert stuck == []
+    assert [record.lines for record in caplog.records] == [writer.dropped]
+
+
+def test_a_reader_that_is_gone_is_told_nothing(caplog):
+    reader, writer_fd = os.pipe()
+    writer = LineWriter(writer_fd)
+    os.close(reader)
+    for _ in range(3):
+        writer.write(LINE)
+        writer.flush()
+    writer.close()
+    os.close(writer_fd)
+
+    assert writer.dropped == 3
+    assert caplog.messages == []
+
+
+def test_a_writer_that_is_closed_touches_no_other_file(tmp_path: Path, pipe: tuple[int, int]):
+    writer = LineWriter(pipe[1])
+    writer.close()
+    with (tmp_path / "other").open("wb") as other:
+        writer.write(LINE)
+        writer.close()
+        other.write(b"mine")
+
+    assert (tmp_path / "other").read_bytes() == b"mine"

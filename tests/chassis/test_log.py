@@ -150,3 +150,46 @@ def test_a_fact_called_like_a_stream_is_fine(written):
     logger.info("x", extra={"stdin": os.devnull})
 
     assert stream.getvalue().endswith("x stdin=/dev/null\n")
+
+
+IMPATIENT = """
+import logging, os, sys, time
+from entrepot.chassis.log import flush_log, setup_logging
+setup_logging("info", "stderr", patient=False)
+log = logging.getLogger("entrepot.test")
+begun = time.monotonic()
+for number in range(20_000):
+    log.warning("x" * 100, extra={"number": number})
+print(time.monotonic() - begun, flush=True)
+sys.stdin.read()
+for _ in range(500):
+    flush_log()
+    time.sleep(0.002)
+log.info("the last")
+"""
+
+
+def test_who_is_not_patient_drops_lines_of_a_stuck_reader_and_says_so_when_it_goes_on():
+    child = subprocess.Popen(
+        [sys.executable, "-c", IMPATIENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    took_s = float(child.stdout.readline())
+    _, said = child.communicate(b"", timeout=20)
+    lines = [LINE.fullmatch(line) for line in said.decode().splitlines()]
+    dropped = [line["rest"] for line in lines if "dropped" in line["rest"]]
+
+    assert took_s < 5
+    assert all(lines)
+    assert len(dropped) == 1
+    assert len(lines) + int(dropped[0].rpartition("=")[2]) == 20_000 + 2
+    assert lines[-1]["rest"] == "the last"
+
+
+def test_an_impatient_log_writes_each_line_at_once(tmp_path):
+    code = (
+        "import logging, os; from entrepot.chassis.log import setup_logging;"
+        "setup_logging('info', 'stderr', patient=False); logging.getLogger('a').info('one\\ntwo'); os._exit(0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert LINE.fullmatch(done.stderr.strip())["rest"] == r"one\ntwo"

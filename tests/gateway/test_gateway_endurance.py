@@ -8,9 +8,15 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
+import uvloop
 from running import eventually, free_port
+
+from entrepot.gateway.gateway import SWEEP_S
+from entrepot.gateway.worker import GatewayWorker
+from entrepot.wire.clock import Clock
 
 SLOW = pytest.mark.slow
 
@@ -244,3 +250,48 @@ def reachable(port):
             return True
     except ConnectionRefusedError:
         return False
+
+
+@SLOW
+def test_log_that_nobody_reads_keeps_no_request(running):
+    running.stop()
+    reader, writer = os.pipe()
+    running.process = subprocess.Popen(running._command("run", "gateway"), stdout=writer, stderr=writer)
+    os.close(writer)
+    try:
+        assert eventually(lambda: reachable(running.port), 5.0)
+        statuses = {running.call("GET", "/v1/gone/x" + "y" * 200, token="shop").status for _ in range(600)}
+
+        assert statuses == {503}
+        assert serves(running)
+        assert kill_worker(running)
+        assert serves(running)
+    finally:
+        code = running.stop()
+        os.close(reader)
+    assert code == 0
+
+
+class BreakingServer:
+    """A server whose deadlines cannot be looked at."""
+
+    def __init__(self):
+        self.sweeps = 0
+
+    def sweep(self, now):
+        self.sweeps += 1
+        raise RuntimeError(f"no sweep at {now}")
+
+
+def test_sweep_that_fails_is_not_the_last(caplog):
+    worker = GatewayWorker.__new__(GatewayWorker)
+    worker.loop, worker.server = uvloop.new_event_loop(), BreakingServer()
+    worker.gateway = SimpleNamespace(clock=Clock())
+    worker._stopping, worker._ticks = False, 0
+    worker.loop.call_soon(worker._sweep)
+    worker.loop.call_later(2.5 * SWEEP_S, worker.loop.stop)
+    worker.loop.run_forever()
+    worker.loop.close()
+
+    assert worker.server.sweeps == 3
+    assert caplog.messages == ["a sweep failed"] * 3

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import socket
 import stat
 from collections.abc import Callable
 from functools import partial
+
+log = logging.getLogger(__name__)
 
 BATCH_LINES = 256
 BATCH_BYTES = 30_000
@@ -18,10 +21,11 @@ class LineWriter:
     """Gathers lines and writes up to 256 of them, or 30 KB, at once; ``flush`` is to be called once a second or so.
 
     *fd* is never closed, and its flags are not changed: other processes may share it. When its reader is slow, up to
-    1 MiB waits and further lines are dropped; when it is gone, all are. ``dropped`` counts them.
+    1 MiB waits and further lines are dropped; when it is gone, all are. ``dropped`` counts them, and the log says so as
+    soon as lines can be written again. Not for several threads.
     """
 
-    __slots__ = ("_close", "_due_bytes", "_fresh", "_lines", "_piece_bytes", "_send", "_size", "dropped")
+    __slots__ = ("_close", "_due_bytes", "_fresh", "_lines", "_piece_bytes", "_send", "_size", "_told", "dropped")
 
     def __init__(self, fd: int) -> None:
         self._send, self._piece_bytes, self._close = _open_sender(fd)
@@ -29,6 +33,7 @@ class LineWriter:
         self._size = 0
         self._fresh = 0
         self._due_bytes = BATCH_BYTES
+        self._told = 0
         self.dropped = 0
 
     def write(self, line: bytes) -> None:
@@ -42,16 +47,24 @@ class LineWriter:
     def flush(self) -> None:
         """Write what waits, as far as the descriptor takes it now."""
         self._fresh = 0
-        self._send_pieces()
+        written = self._send_pieces()
         self._due_bytes = self._size + BATCH_BYTES
+        if written and self.dropped > self._told:
+            count, self._told = self.dropped - self._told, self.dropped
+            # This may end in a line for this very writer.
+            log.warning("lines of the log were dropped, their reader was too slow", extra={"lines": count})
 
     def close(self) -> None:
-        """Flush, and drop what the descriptor does not take."""
+        """Flush, and drop what the descriptor does not take, and all that may come yet."""
         self.flush()
         self._drop(0)
         self._close()
+        # The number of the descriptor may soon be another file's.
+        self._send, self._close = _refuse, _nothing
 
-    def _send_pieces(self) -> None:
+    def _send_pieces(self) -> bool:
+        """Write what waits; return whether there was something, and all of it is written."""
+        written = False
         while self._lines:
             count, piece = self._next_piece()
             try:
@@ -60,13 +73,15 @@ class LineWriter:
                 sent = 0
             except OSError:
                 self._drop(0)
-                return
+                return False
             self._size -= sent
             if sent < len(piece):
                 self._lines[:count] = [piece[sent:]]
                 self._drop_overflow()
-                return
+                return False
             del self._lines[:count]
+            written = True
+        return written
 
     def _next_piece(self) -> tuple[int, bytes]:
         if self._size <= self._piece_bytes:
@@ -110,6 +125,10 @@ def _open_sender(fd: int) -> tuple[Callable[[bytes], int], int, Callable[[], Non
 
 def _send_now(sock: socket.socket, data: bytes) -> int:
     return sock.send(data, socket.MSG_DONTWAIT)
+
+
+def _refuse(_data: bytes) -> int:
+    raise BrokenPipeError
 
 
 def _nothing() -> None:

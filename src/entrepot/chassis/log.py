@@ -14,19 +14,21 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from entrepot.chassis.lines import LineWriter
 from entrepot.chassis.operation import current_operation_id
 
 __all__ = [
-    "FORMAT", "NO_OPERATION", "STREAM_LOG_LEVEL", "JournalHandler", "LineWriter", "OperationIdFilter",
-    "OperationIdFormatter", "escaped", "facts_of", "get_log_config_dict", "setup_logging",
+    "FORMAT", "NO_OPERATION", "STREAM_LOG_LEVEL", "JournalHandler", "LineHandler", "LineWriter", "OperationIdFilter",
+    "OperationIdFormatter", "escaped", "facts_of", "flush_log", "get_log_config_dict", "setup_logging",
 ]  # fmt: skip
 
 FORMAT = "%(asctime)s [%(levelname)s][%(operation_id)s] %(name)s: %(message)s"
 NO_OPERATION = "No operation_id"
 STREAM_LOG_LEVEL = "INFO"
+STDERR_FD = 2
 
 # The journal keeps time and priority itself, and shows them.
 _JOURNAL_FORMAT = "[%(levelname)s][%(operation_id)s] %(name)s: %(message)s"
@@ -92,6 +94,40 @@ class JournalHandler(logging.Handler):
             self.handleError(record)
 
 
+class LineHandler(logging.Handler):
+    """Writes records to the file descriptor *fd* at once, and never waits for its reader: see ``LineWriter``."""
+
+    def __init__(self, fd: int) -> None:
+        super().__init__()
+        self._writer = LineWriter(fd)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write *record*, or keep it until the reader takes it."""
+        try:
+            self._writer.write(self.format(record).encode(errors="backslashreplace") + b"\n")
+            self._writer.flush()
+        except Exception:  # noqa: BLE001 - what logging does: a log that fails must not end the work
+            self.handleError(record)
+
+    def flush(self) -> None:
+        """Write what still waits, as far as the reader takes it now."""
+        with self.lock or nullcontext():
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Write what still waits, as far as the reader takes it now, and drop the rest."""
+        with self.lock or nullcontext():
+            self._writer.close()
+        super().close()
+
+
+def flush_log() -> None:
+    """Write what a slow reader has not taken yet; for a daemon to call about once a second."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LineHandler):
+            handler.flush()
+
+
 def facts_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return what ``extra`` gave *record*."""
     return {key: value for key, value in vars(record).items() if key not in _OWN_ATTRIBUTES}
@@ -125,14 +161,19 @@ def setup_logging(
     level: str = "info",
     target: str = "auto",
     *,
+    patient: bool = True,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
     """Send the log of this process to *target*: ``journal``, ``stderr``, or ``auto``.
 
-    ``auto`` is the journal when systemd started the process with its standard error there (``$JOURNAL_STREAM``,
-    systemd.exec(5)) and systemd-python is installed. Raises ImportError for ``journal`` without systemd-python.
+    A *patient* process waits for a slow reader of its standard error; another one drops lines (``LineHandler``) and
+    has to call ``flush_log``. ``auto`` is the journal when systemd started the process with its standard error there
+    (``$JOURNAL_STREAM``, systemd.exec(5)) and systemd-python is installed. Raises ImportError for ``journal`` without
+    systemd-python.
     """
     handler: dict[str, Any] = {"class": "logging.StreamHandler", "formatter": "stderr"}
+    if not patient:
+        handler = {"()": LineHandler, "fd": STDERR_FD, "formatter": "stderr"}
     if target == "journal" or (target == "auto" and _stderr_is_journal(environ)):
         send = _journal_send(required=target == "journal")
         if send is not None:

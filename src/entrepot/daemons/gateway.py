@@ -13,6 +13,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
+from entrepot.chassis.log import setup_logging
 from entrepot.chassis.metrics import retire
 from entrepot.chassis.shared import SharedState
 from entrepot.daemons.master import Master, mark_booted, mark_unbooted
@@ -120,6 +121,8 @@ def main(load_settings: Callable[[], Settings]) -> int:
     """Run the data plane until it is told to stop; return its exit code."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     application = GatewayApplication(load_settings)
+    # From here on nobody may be kept waiting because of whoever reads the log.
+    setup_logging(application.settings.log.level, application.settings.log.target, patient=False)
     prepare(application.settings)
     try:
         application.run()

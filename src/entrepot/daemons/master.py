@@ -14,6 +14,8 @@ from gunicorn import sock as sockets
 from gunicorn.arbiter import Arbiter
 
 from entrepot.chassis.errors import Error
+from entrepot.chassis.log import flush_log
+from entrepot.errors import SettingsError
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +54,9 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     def manage_workers(self) -> None:
         """Start the workers that are missing, and end the oldest of those that serve beyond the wanted number.
 
-        After a reload the old ones serve until as many new ones do.
+        After a reload the old ones serve until as many new ones do. Called once a second at least.
         """
+        flush_log()
         self.spawn_workers()
         serving = sorted((worker for worker in self.WORKERS.values() if has_booted(worker)), key=lambda each: each.age)
         for worker in serving[: max(0, len(serving) - self.num_workers)]:
@@ -109,7 +112,7 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self.manage_workers()
 
     def _listeners(self, config: Any) -> list[Any]:
-        """Return the sockets of *config*: those that are open stay so, new ones are bound. Raises OSError."""
+        """Return the sockets of *config*: those that are open stay so, new ones are bound. Raises SettingsError."""
         if self.systemd:
             return list(self.LISTENERS)
         known = {listener.cfg_addr: listener for listener in self.LISTENERS}
@@ -119,10 +122,10 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
                 if address not in known:
                     # Not gunicorn's create_sockets, which tries for five seconds and then ends the process.
                     fresh[address] = sockets._sock_type(address)(address, config, self.log)  # noqa: SLF001
-        except BaseException:
+        except (OSError, ValueError) as exc:
             for listener in fresh.values():
                 listener.close()
-            raise
+            raise SettingsError(f"[gateway] bind: {address} cannot be taken: {exc}") from exc
         return [(known | fresh)[address] for address in config.address]
 
 

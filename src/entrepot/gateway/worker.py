@@ -19,7 +19,7 @@ from types import FrameType
 import uvloop
 from gunicorn.workers.base import Worker
 
-from entrepot.chassis.log import setup_logging
+from entrepot.chassis.log import flush_log, setup_logging
 from entrepot.chassis.operation import current_operation_id
 from entrepot.chassis.shared import SharedState
 from entrepot.gateway.exchange import Exchange
@@ -65,7 +65,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         """Build the gateway in this process: nothing of it is inherited over the fork but the settings."""
         settings: Settings = self.app.wsgi()
         current_operation_id.set(None)
-        setup_logging(settings.log.level, settings.log.target)
+        setup_logging(settings.log.level, settings.log.target, patient=False)
         self.shared = SharedState.open(settings.store.directory / "shared")
         self.shared.register()
         self.gateway = Gateway(settings, self.shared, self.loop, f"gateway-{os.getpid()}")
@@ -105,23 +105,29 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             self.loop.close()
 
     def _sweep(self) -> None:
-        gateway = self.gateway
-        gateway.clock.tick()
-        now = gateway.clock.now
-        self.server.sweep(now)
-        gateway.sweep()
+        self.gateway.clock.tick()
         self._ticks += 1
         if self._ticks % 4 == 0:
             self.notify()
-            gateway.flush_metrics()
-            self.shared.reap()
             if self.ppid != os.getppid():
                 log.warning("the master is gone, stopping")
                 self.stop()
-        if self._stopping and self._drained(now):
+        try:
+            self._work()
+        except Exception:  # without sweeps there are no deadlines, no new catalog and no stop
+            log.exception("a sweep failed")
+        if self._stopping and self._drained(self.gateway.clock.now):
             self.loop.stop()
             return
         self.loop.call_later(SWEEP_S, self._sweep)
+
+    def _work(self) -> None:
+        self.server.sweep(self.gateway.clock.now)
+        self.gateway.sweep()
+        flush_log()
+        if self._ticks % 4 == 0:
+            self.gateway.flush_metrics()
+            self.shared.reap()
 
     def stop(self, _signal: int = 0, _frame: FrameType | None = None) -> None:
         """Stop taking connections and answer what is in flight; the second call changes nothing."""
