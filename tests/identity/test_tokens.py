@@ -229,8 +229,8 @@ def test_too_many_wrong_signatures_of_one_source_are_not_even_looked_at(verifier
 
 
 def test_all_sources_together_have_a_budget_too():
-    budget = FailureBudget(per_source=2, total=10)
-    for number in range(10):
+    budget = FailureBudget(per_source=2, total=10, spare=2)
+    for number in range(12):
         budget.check(f"192.0.2.{number}", 7.5)
         budget.failed(f"192.0.2.{number}")
 
