@@ -272,6 +272,20 @@ def test_log_that_nobody_reads_keeps_no_request(running):
     assert code == 0
 
 
+def test_new_revision_is_seen_when_the_shared_state_is_lost(running):
+    moved = {name: {**endpoint} for name, endpoint in running.document["endpoints"].items()}
+    moved["echo"]["path"] = "/v1/moved/{rest...}"
+    (running.store / "shared").unlink()
+    try:
+        running.apply("moved.yaml", {**running.document, "endpoints": moved})
+
+        assert eventually(lambda: running.call("GET", "/v1/moved/x", token="shop").status == 200, 2.0)
+        assert running.call("GET", "/v1/echo/x", token="shop").status == 404
+    finally:
+        running.apply("catalog.yaml", running.document)
+        running.stop()
+
+
 class BreakingServer:
     """A server whose deadlines cannot be looked at."""
 

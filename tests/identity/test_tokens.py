@@ -237,7 +237,7 @@ def test_all_sources_together_have_a_budget_too():
     with pytest.raises(TooManyRequests):
         budget.check("198.51.100.1", 7.9)
 
-    assert len(budget._counts) == 10
+    assert len(budget._counts) == 12
     budget.check("198.51.100.1", 8.0)
     assert budget._counts == {}
 

@@ -95,7 +95,7 @@ class Gateway:
         self.tasks: set[asyncio.Task[None]] = set()
         self._loading: asyncio.Future[Prepared | None] | None = None
         self._revision_counter = shared.counter("revision")
-        self._seen_revision = -1
+        self._seen: tuple[int, ...] = ()
         self.prober = Prober(shared, loop)
         self.connections = 0
         self._polling = False
@@ -104,16 +104,16 @@ class Gateway:
 
     def load(self) -> None:
         """Take the catalog of the snapshot into force before the first request."""
-        self._seen_revision = self._revision_counter.read()
+        self._seen = self._present()
         prepared = self._prepared()
         if prepared is not None:
             self.enforce(prepared)
 
     def refresh(self) -> None:
         """Take a new revision of the catalog and new revocations into force, if there are any."""
-        seen = self._revision_counter.read()
-        if seen != self._seen_revision and self._loading is None:
-            self._seen_revision = seen
+        seen = self._present()
+        if seen != self._seen and self._loading is None:
+            self._seen = seen
             # A catalog of thousands of endpoints takes a second to make ready: not on the loop.
             self._loading = self.loop.run_in_executor(None, self._prepared)
             self._loading.add_done_callback(self._loaded)
@@ -122,6 +122,14 @@ class Gateway:
         except StoreUnavailable as error:
             log.error("revocations cannot be read, the known ones stay in force", extra={"reason": str(error)})
         self.verifier.prune(self.clock.wall)
+
+    def _present(self) -> tuple[int, ...]:
+        """Return what tells one revision from the next: the counter, and the file for when the shared state is lost."""
+        try:
+            status = (self.settings.store.directory / "snapshot.json").stat()
+        except OSError:
+            return (self._revision_counter.read(),)
+        return self._revision_counter.read(), status.st_ino, status.st_mtime_ns
 
     def _loaded(self, loading: asyncio.Future[Prepared | None]) -> None:
         self._loading = None
