@@ -113,6 +113,18 @@ def test_workers_that_are_asked_meanwhile_wait_for_the_first_login(place, shared
     assert odoo.refused == 0
 
 
+def test_waiting_for_the_first_login_leaves_time_for_our_own(place):
+    refusals = OwnRefusals()
+
+    async def main():
+        async with scripted(Odoo("old")) as post:
+            wire = JsonRpcWire(upstream(secret=f"file:{place}", timeout_s=0.4), post, refusals=refusals)
+            refusals.drop(time.monotonic())
+            return await wire.execute("res.partner", "read", [], {}, deadline=caller(seconds=0.4).deadline)
+
+    assert asyncio.run(main()) == []
+
+
 def test_password_that_is_changed_with_the_secret_fails_no_call(place, shared):
     odoo = Odoo("old")
     there = upstream(secret=f"file:{place}")

@@ -150,7 +150,8 @@ class JsonRpcWire:
         """Wait a little for the login of the process that was refused first: if that fails too, ours would as well."""
         is_first, self._is_first = self._is_first, False
         if not is_first and not self._refusals.until():
-            await asyncio.sleep(max(0.0, self._refusals.dropped() + SETTLED_S - time.monotonic()))
+            patience_s = min(SETTLED_S, self._upstream.timeout_s / 4)
+            await asyncio.sleep(max(0.0, self._refusals.dropped() + patience_s - time.monotonic()))
 
     async def _authenticated(self, secret: str) -> Json:
         upstream = self._upstream
