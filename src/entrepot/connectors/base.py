@@ -5,9 +5,11 @@ These values are made by the catalog, which checks them, and travel inside a sna
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
+
+from entrepot.errors import UpstreamUnavailable
 
 Json = Any
 Domain = Sequence[Any]
@@ -219,14 +221,25 @@ class HttpReply(Protocol):
     body: bytes
 
 
+class Withdrawn(UpstreamUnavailable):
+    """The request had become void while it waited for a place, and was not sent."""
+
+
 class Post(Protocol):
     """Send one POST to the upstream and await its whole answer.
 
     Raises UpstreamUnavailable, UpstreamTimeout or UpstreamBusy. *path* is appended to the upstream's base URL.
+    *is_void* is asked when the request has a place: one that is void by then is not sent, and Withdrawn is raised.
     """
 
     async def __call__(
-        self, path: str, body: bytes, headers: Sequence[tuple[bytes, bytes]], *, deadline: float
+        self,
+        path: str,
+        body: bytes,
+        headers: Sequence[tuple[bytes, bytes]],
+        *,
+        deadline: float,
+        is_void: Callable[[], bool] | None = None,
     ) -> HttpReply:
         """Return the upstream's answer, whatever its status."""
 

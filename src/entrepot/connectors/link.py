@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from entrepot.chassis.errors import Error
 from entrepot.chassis.shared import SharedState
-from entrepot.connectors.base import Upstream
+from entrepot.connectors.base import Upstream, Withdrawn
 from entrepot.connectors.breaker import Breaker
 from entrepot.connectors.places import Places
 from entrepot.errors import UpstreamBadAnswer, UpstreamBusy, UpstreamMisconfigured, UpstreamTimeout, UpstreamUnavailable
@@ -152,13 +152,21 @@ class Link:
             return UpstreamUnavailable(f"{name} broke the connection off", retry_after_s=1.0)
         return UpstreamUnavailable(f"{name} cannot be reached", retry_after_s=self.upstream.connect_timeout_s)
 
-    async def post(self, path: str, body: bytes, headers: Sequence[tuple[bytes, bytes]], *, deadline: float) -> Reply:
+    async def post(
+        self,
+        path: str,
+        body: bytes,
+        headers: Sequence[tuple[bytes, bytes]],
+        *,
+        deadline: float,
+        is_void: Callable[[], bool] | None = None,
+    ) -> Reply:
         """Send one POST and return the whole answer, whatever its status (the ``Post`` of connectors.base)."""
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         head = b"POST %b%b HTTP/1.1\r\nhost: %b\r\ncontent-length: %d\r\n%b\r\n" % (
             self.base_path.encode("ascii"), path.encode("ascii"), self.host, len(body), lines
         )  # fmt: skip
-        fetch = Fetch(self, head, body, deadline)
+        fetch = Fetch(self, head, body, deadline, is_void)
         self.enter(fetch)
         try:
             return await fetch.reply
@@ -238,9 +246,12 @@ class Reply:
 class Fetch:
     """One request whose whole answer, of at most ``MAX_ANSWER_BYTES``, is awaited as ``reply``."""
 
-    __slots__ = ("_body", "_deadline", "_head", "_link", "_parts", "_start", "reply", "upstream")
+    __slots__ = ("_body", "_deadline", "_head", "_is_void", "_link", "_parts", "_start", "reply", "upstream")
 
-    def __init__(self, link: Link, head: bytes, body: bytes, deadline: float) -> None:
+    def __init__(
+        self, link: Link, head: bytes, body: bytes, deadline: float, is_void: Callable[[], bool] | None = None
+    ) -> None:
+        self._is_void = is_void
         self._link = link
         self._head = head
         self._body = body
@@ -259,6 +270,10 @@ class Fetch:
             self._link.abandon()
             name = self._link.upstream.name
             self._settle(UpstreamTimeout(f"the time for {name} had passed before the request could be sent"))
+            return
+        if self._is_void is not None and self._is_void():
+            self._link.abandon()
+            self._settle(Withdrawn("the request was overtaken while it waited"))
             return
         self._link.pool.send(self, self._head, self._body, deadline=self._deadline, max_body_bytes=MAX_ANSWER_BYTES)
 

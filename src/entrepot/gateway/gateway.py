@@ -19,6 +19,7 @@ from entrepot.chassis.shared import SharedState
 from entrepot.connectors.base import RecordConnector, Upstream
 from entrepot.connectors.link import Link
 from entrepot.connectors.odoo.connector import OdooConnector
+from entrepot.connectors.odoo.refusals import SharedRefusals
 from entrepot.errors import StoreUnavailable
 from entrepot.gateway import table
 from entrepot.gateway.accesslog import AccessLog
@@ -160,7 +161,9 @@ class Gateway:
         """
         links = {name: self._link(upstream) for name, upstream in catalog.upstreams.items()}
         connectors = {
-            name: self.connectors[name] if self.links.get(name) is link else OdooConnector(link.upstream, link.post)
+            name: self.connectors[name]
+            if self.links.get(name) is link
+            else OdooConnector(link.upstream, link.post, refusals=SharedRefusals(self.shared, link.upstream))
             for name, link in links.items()
             if link.upstream.kind == "odoo"
         }

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 
 import orjson
 
 from entrepot.chassis.errors import Error
-from entrepot.connectors.base import HttpReply, Json, Post, Upstream
+from entrepot.connectors.base import HttpReply, Json, Post, Upstream, Withdrawn
 from entrepot.connectors.odoo.refusals import Attempts, OwnRefusals, Refusals
 from entrepot.connectors.odoo.wire import OdooError
 from entrepot.connectors.secrets import read_secret
@@ -72,12 +73,13 @@ class JsonRpcWire:
         account = self._usable() or await self._renewed(None, deadline)
         work = (model, method, args, kwargs)
         try:
-            return await self._execute(account, work, deadline, operation_id)
+            with suppress(Withdrawn):
+                return await self._execute(account, work, deadline, operation_id)
         except OdooError as error:
             if not _refuses(error, account.uid):
                 raise
+            self._drop(account)
         # Odoo looks at the account before it does anything, so nothing has happened and the call may go again.
-        self._drop(account)
         account = await self._renewed(account, deadline)
         return await self._execute(account, work, deadline, operation_id)
 
@@ -100,7 +102,12 @@ class JsonRpcWire:
         operation_id: str,
     ) -> Json:
         args = [self._upstream.database, account.uid, account.secret, *work]
-        return await self._ask("object", "execute_kw", args, deadline, operation_id)
+
+        def is_void() -> bool:
+            # What waits for a place must not go out with an account that was refused meanwhile: each one counts.
+            return account.since < self._refusals.dropped()
+
+        return await self._ask("object", "execute_kw", args, deadline, operation_id, is_void)
 
     def _usable(self) -> Account | None:
         account = self._account
@@ -178,7 +185,15 @@ class JsonRpcWire:
     def _refusal(self) -> Error:
         return UpstreamMisconfigured(f"{self._upstream.name} refuses the login of the gateway's account")
 
-    async def _ask(self, service: str, method: str, args: Sequence[Json], deadline: float, operation_id: str) -> Json:
+    async def _ask(
+        self,
+        service: str,
+        method: str,
+        args: Sequence[Json],
+        deadline: float,
+        operation_id: str,
+        is_void: Callable[[], bool] | None = None,
+    ) -> Json:
         number = next(self._numbers)
         params = {"service": service, "method": method, "args": args}
         try:
@@ -188,7 +203,7 @@ class JsonRpcWire:
         headers = [(b"content-type", b"application/json"), (b"accept", b"application/json")]
         if operation_id:
             headers.append((b"x-request-id", operation_id.encode("ascii")))
-        reply = await self._post(PATH, body, headers, deadline=deadline)
+        reply = await self._post(PATH, body, headers, deadline=deadline, is_void=is_void)
         return result_of(reply, number, self._upstream.name)
 
 
