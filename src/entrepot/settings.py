@@ -78,7 +78,11 @@ class GatewaySettings:
         "A kept-alive connection without a request is closed after this; longer than that of the proxy in front.",
         least=1,
     )
-    write_timeout_s: float = setting(60.0, "A peer that reads nothing of its answer for this long is cut.", least=1)
+    write_timeout_s: float = setting(
+        60.0,
+        "A peer that reads nothing of its answer for this long is cut; an upstream's answer waits no longer for its reader.",
+        least=1,
+    )
     graceful_timeout_s: float = setting(30.0, "What is in flight at a stop or reload may take this long.", least=0)
     max_header_bytes: int = setting(16 * 1024, "A larger head is 431.", least=1024, most=1 << 20)
     max_target_bytes: int = setting(8 * 1024, "A longer URL is 414.", least=256, most=1 << 16)

