@@ -77,10 +77,12 @@ def replaced(path, make):
     if there:
         path.rename(aside)
     make(path)
-    yield
-    path.rmdir() if path.is_dir() else path.unlink()
-    if there:
-        aside.rename(path)
+    try:
+        yield
+    finally:
+        path.rmdir() if path.is_dir() else path.unlink()
+        if there:
+            aside.rename(path)
 
 
 @contextmanager
@@ -92,8 +94,10 @@ def settings(daemon, **values):
         for key, _, value in (line.partition(" = ") for line in before.splitlines())
     ]
     daemon.settings.write_text("\n".join(lines), encoding="utf-8")
-    yield
-    daemon.settings.write_text(before, encoding="utf-8")
+    try:
+        yield
+    finally:
+        daemon.settings.write_text(before, encoding="utf-8")
 
 
 def hang_up(daemon):
