@@ -80,7 +80,7 @@ class GatewaySettings:
     )
     write_timeout_s: float = setting(
         60.0,
-        "A peer that reads nothing of its answer for this long is cut; an upstream's answer waits no longer for its reader.",
+        "A peer that reads nothing of its answer for this long is cut; an upstream waits no longer for it.",
         least=1,
     )
     graceful_timeout_s: float = setting(30.0, "What is in flight at a stop or reload may take this long.", least=0)
