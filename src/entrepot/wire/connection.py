@@ -155,10 +155,8 @@ class ServerConnection(Outbound):
 
     def hold(self) -> None:
         """Stop or go on reading from the socket, as there is room."""
-        if self.phase == DEAF:
-            hold = False
-        else:
-            hold = (self.body_paused and self.phase == BODY) or len(self.buffer) > self.limits.buffer_bytes
+        full = len(self.buffer) > self.limits.buffer_bytes
+        hold = self.phase != DEAF and (full or (self.body_paused and self.phase == BODY))
         if hold is not self.held:
             self.held = hold
             if hold:
