@@ -85,7 +85,10 @@ class Services:
 
         Without the database the gateway serves from the files that are there.
         """
-        self.revocations.compact(time.time())
+        try:
+            self.revocations.compact(time.time())
+        except StoreUnavailable as error:
+            log.warning("revocations of expired tokens stay in the file", extra={"reason": str(error)})
         if self.opened is None:
             log.warning("the database is away, the last good catalog is served", extra={"reason": self.absence})
             return

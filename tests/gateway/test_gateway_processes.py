@@ -307,6 +307,12 @@ def own_paths(running):
 def test_relay_to_the_callers_own_path_leads_nowhere_else(running, own_paths, name):
     assert eventually(lambda: running.call("GET", f"/v1/mine/{name}", token="shop").status == 200, 2.0)
     with running.wire() as wire:
+
+        def status():
+            wire.send(running.head("GET", f"/v1/mine/{name}", token="shop"))
+            return wire.answer().status
+
+        assert eventually(lambda: status() == 200, 2.0)  # this worker has the new catalog as well
         seen = []
         for caller in ("shop", "rival", "shop", "rival"):
             wire.send(running.head("GET", f"/v1/mine/{name}", token=caller))
