@@ -15,6 +15,8 @@ def validate(exchange: Exchange) -> bool | None:
     """Check what is declared of the body; one that must be read goes on in ``resume_with_body`` when it is whole."""
     operation = exchange.operation
     length = exchange.content_length
+    if operation.schema is None and length is None and not exchange.chunked:
+        return None
     maximum = operation.max_body_bytes
     if length is not None and length > maximum:
         raise BodyTooLarge(f"the body has {length} bytes, at most {maximum} are taken")
