@@ -7,7 +7,7 @@ import pytest
 
 from entrepot.catalog.schemas import compile_schema
 from entrepot.errors import BodyTooLarge, InvalidBody, MalformedJson, UnsupportedMediaType
-from entrepot.gateway.bodies import check_media_type, check_schema, parse_json
+from entrepot.gateway.bodies import check_media_type, check_members, check_schema, parse_json
 
 
 @pytest.mark.parametrize(
@@ -143,3 +143,13 @@ def test_more_values_than_can_be_read_in_time_are_refused():
         parse_json(b"[" + b"1," * 100_001 + b"1]")
 
     assert len(parse_json(b"[" + b"1," * 99_000 + b"1]")) == 99_001
+
+
+@pytest.mark.parametrize("body", [b'{"a":"x","a":2}', b'[{"b":{"a":1,"\\u0061":1}}]', b"[" * 1020 + b"]" * 1020])
+def test_a_body_that_is_passed_on_can_be_read_in_one_way_only(body):
+    with pytest.raises(MalformedJson):
+        check_members(body)
+
+
+def test_the_same_name_in_two_objects_is_no_double():
+    check_members(b'{"a":{"a":1},"b":[{"a":1},{"a":2}]}')

@@ -7,6 +7,7 @@ of its values is bounded here, and mistakes are looked for as long as that is ch
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,6 +51,25 @@ def parse_json(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         raise MalformedJson(f"the body is not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}") from exc
+
+
+def check_members(body: bytes) -> None:
+    """Raise MalformedJson when a member of an object in *body*, which is JSON, stands twice.
+
+    A relay passes the body on as it came: an upstream that takes the first of two would get what nobody has checked
+    (RFC 8259, section 4).
+    """
+    try:
+        json.loads(body, object_pairs_hook=_once)
+    except RecursionError as exc:
+        raise MalformedJson("the body is nested too deeply") from exc
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise MalformedJson("a member of an object stands twice")
+    return members
 
 
 def check_schema(validator: jsonschema_rs.Draft202012Validator, document: Any) -> None:

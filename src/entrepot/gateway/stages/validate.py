@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from entrepot.errors import BodyTooLarge
-from entrepot.gateway.bodies import check_media_type, check_schema, parse_json
+from entrepot.gateway.bodies import check_media_type, check_members, check_schema, parse_json
 
 if TYPE_CHECKING:
     from entrepot.gateway.exchange import Exchange
@@ -34,4 +34,6 @@ def validate(exchange: Exchange) -> bool | None:
         return None
     exchange.document = {} if operation.kind == "call" and not exchange.body else parse_json(exchange.body)
     check_schema(operation.validator, exchange.document)
+    if operation.kind == "relay":
+        check_members(exchange.body)
     return None
