@@ -1,6 +1,5 @@
 import pytest
 
-from entrepot.catalog.parameters import list_parameters
 from entrepot.catalog.schemas import body_schema, compile_schema, first_mistake, mistakes_of, record_schema
 from entrepot.connectors.base import Argument, CallMapping, Field, ModelMapping
 
@@ -184,19 +183,6 @@ def test_the_schema_of_an_answer_has_what_is_shown():
     assert "secret" not in properties
     assert properties["number"]["readOnly"] is True
     compile_schema(record_schema(MAPPING))
-
-
-def test_a_list_filters_by_what_can_be_compared_and_shows_no_binaries_unasked():
-    found = list_parameters(MAPPING)
-
-    assert found.filters["char"] == ("eq", "ne", "lt", "le", "gt", "ge", "in", "like")
-    assert found.filters["boolean"] == ("eq", "ne")
-    assert found.filters["many2one"] == ("eq", "ne", "in")
-    assert {"lines", "binary", "secret"}.isdisjoint(found.filters)
-    assert "binary" in found.fields
-    assert "binary" not in found.shown
-    assert "secret" not in found.fields
-    assert found.fields[0] == "id"
 
 
 def test_a_line_that_names_its_id_is_changed_and_needs_nothing_more():

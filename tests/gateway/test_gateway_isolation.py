@@ -1,6 +1,8 @@
 """What is kept for one caller never depends on, or reaches, another."""
 
+import contextlib
 import re
+import threading
 
 import pytest
 from catalogs import AZURE, DECO
@@ -52,3 +54,37 @@ def test_chunked_body_that_comes_at_once_is_counted_too(gateway, upstream, asser
 
         assert_problem(wire.answer(), 413, "body-too-large")
     assert not upstream.seen_at(target.removeprefix("/v1"))
+
+
+def test_upload_that_grows_too_large_after_the_answer_has_begun_ends_the_connection(gateway, upstream, name):
+    enough = threading.Event()
+
+    def begins_at_once(request):
+        request.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n")
+        enough.wait(5)
+        return False
+
+    upstream.plan(f"/echo/{name}", begins_at_once)
+    with gateway.wire() as wire:
+        wire.send(gateway.head("POST", f"/v1/echo/{name}", "Transfer-Encoding: chunked", token="shop") + b"1\r\nx\r\n")
+        assert wire.sock.recv(65_536).startswith(b"HTTP/1.1 200")
+
+        with contextlib.suppress(ConnectionError):
+            for _ in range(5):
+                wire.send(b"10000\r\n%b\r\n" % bytes(65_536))
+
+        rest = b""
+        with contextlib.suppress(ConnectionError):
+            while piece := wire.sock.recv(65_536):
+                rest += piece
+    enough.set()
+    assert b"0\r\n\r\n" not in rest  # nobody takes what came for the whole
+
+
+def test_delete_whose_body_stays_away_is_not_begun(gateway, assert_problem, name):
+    location = gateway.call_json("POST", "/v1/contacts", {"name": name}, token="shop").header("location")
+    with gateway.wire() as wire:
+        wire.send(gateway.head("DELETE", location, "Content-Length: 10", token="shop"))
+
+        assert_problem(wire.answer(), 408, "request-timeout")
+    assert gateway.call("GET", location, token="shop").status == 200
