@@ -346,6 +346,13 @@ def test_many_mistakes_are_bounded(gateway, assert_problem):
     assert 10 <= len(document["errors"]) <= 100
 
 
+def test_5000_unknown_fields_are_refused_with_a_bounded_answer(gateway, assert_problem):
+    answer = gateway.call_json("POST", CONTACTS, {f"f{i}": i for i in range(5000)}, token="shop")
+
+    assert 1 <= len(assert_problem(answer, 422, "invalid-body")["errors"]) <= 100
+    assert len(answer.body) < 32_768
+
+
 # -- size
 
 

@@ -96,12 +96,6 @@ def body_schema(mapping: ModelMapping | CallMapping, operation: Literal["create"
     return _record_schema(mapping.fields, update=operation == "update")
 
 
-def record_schema(mapping: ModelMapping) -> dict[str, Json]:
-    """Return the schema of a record as it is answered; for the documents, no answer is checked against it."""
-    properties = {field.public: _answered(field) for field in mapping.fields if not field.write_only}
-    return {"type": "object", "properties": {"id": _RECORD_ID, **properties}}
-
-
 def field_schema(field: Field, *, null: bool, update: bool = False) -> dict[str, Json]:
     """Return the schema of one field's value; *null* says whether null, which clears it, is taken too."""
     if field.type == "one2many" and field.fields:
@@ -164,14 +158,6 @@ def _call_schema(mapping: CallMapping) -> dict[str, Json]:
 
 def _is_wanted(argument: Argument) -> bool:
     return argument.required and not argument.has_default
-
-
-def _answered(field: Field) -> dict[str, Json]:
-    schema = field_schema(field, null=True)
-    if field.type == "one2many" and field.fields:
-        lines = {line.public: _answered(line) for line in field.fields if not line.write_only}
-        schema = {"type": "array", "items": {"type": "object", "properties": lines}}
-    return schema | {"readOnly": True} if field.read_only else schema
 
 
 def compile_schema(schema: Json) -> jsonschema_rs.Draft202012Validator:
