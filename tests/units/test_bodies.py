@@ -1,5 +1,6 @@
 """gateway.bodies: JSON bodies."""
 
+import json
 import time
 
 import orjson
@@ -145,7 +146,7 @@ def test_more_values_than_can_be_read_in_time_are_refused():
     assert len(parse_json(b"[" + b"1," * 99_000 + b"1]")) == 99_001
 
 
-@pytest.mark.parametrize("body", [b'{"a":"x","a":2}', b'[{"b":{"a":1,"\\u0061":1}}]', b"[" * 1020 + b"]" * 1020])
+@pytest.mark.parametrize("body", [b'{"a":"x","a":2}', b'[{"b":{"a":1,"\\u0061":1}}]'])
 def test_a_body_that_is_passed_on_can_be_read_in_one_way_only(body):
     with pytest.raises(MalformedJson):
         check_members(body)
@@ -153,3 +154,15 @@ def test_a_body_that_is_passed_on_can_be_read_in_one_way_only(body):
 
 def test_the_same_name_in_two_objects_is_no_double():
     check_members(b'{"a":{"a":1},"b":[{"a":1},{"a":2}]}')
+
+
+def test_nesting_that_the_reader_of_members_cannot_follow_is_refused(monkeypatch):
+    monkeypatch.setattr(json, "loads", _too_deep)
+
+    with pytest.raises(MalformedJson):
+        check_members(b"[" * 1020 + b"]" * 1020)
+
+
+def _too_deep(*_args, **_options):
+    # Python 3.11 gives up before orjson's 1 024 levels, 3.13 far beyond them.
+    raise RecursionError
