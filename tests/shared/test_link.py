@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from entrepot.connectors.base import BreakerPolicy, RelayMapping, Upstream
-from entrepot.connectors.http import Relay, RelayCall
+from entrepot.connectors.base import BreakerPolicy, Upstream
+from entrepot.connectors.http import RelayCall
 from entrepot.connectors.link import Fetch, Link
 from entrepot.errors import UpstreamBadAnswer, UpstreamBusy, UpstreamTimeout, UpstreamUnavailable
 from entrepot.wire.call import Failure, Fault
@@ -73,15 +73,27 @@ class Asker:
 
     def __init__(self, link, **options):
         self.error = None
-        self.call = RelayCall(
-            Relay(RelayMapping("/x", ("GET",)), link, ()), self, b"GET", b"GET /x HTTP/1.1\r\n\r\n", **options
-        )
+        self.call = RelayCall(link, self, b"GET", b"GET /x HTTP/1.1\r\n\r\n", **options)
 
     def on_reply_error(self, error):
         self.error = error
 
     def on_body_wanted(self):
         pass
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "streaming", "retried"),
+    [
+        (b"GET", b"", None, True),
+        (b"DELETE", b"", None, True),
+        (b"POST", b"", None, False),
+        (b"PUT", b"abc", None, False),
+        (b"PUT", None, "chunked", False),
+    ],
+)
+def test_only_an_idempotent_request_without_body_may_be_sent_again(method, body, streaming, retried):
+    assert RelayCall(None, None, method, b"", body, streaming=streaming).retry is retried
 
 
 def test_an_answer_that_is_too_large_is_no_failure_of_the_upstream(serving):

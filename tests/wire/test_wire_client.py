@@ -25,7 +25,7 @@ def ask(loop):
 
     def send(pool, head=OUT, body=None, *, seconds=3.0, inbox=None, **options):
         inbox = inbox or Inbox()
-        loop.call(lambda: pool.send(inbox, head, body, deadline=loop.clock.now + seconds, **options))
+        loop.call(lambda: pool.send(inbox.asks(head + (body or b""), deadline=loop.clock.now + seconds, **options)))
         return inbox.wait()
 
     return send
@@ -254,7 +254,7 @@ def test_a_paused_answer_waits_and_its_time_is_not_the_upstreams(loop, upstream)
         upstream(["read", b"HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n", bytes(20_000_000)]).address
     )
     inbox = Inbox(pause_after=500_000)
-    loop.call(lambda: pool.send(inbox, OUT, deadline=loop.clock.now + 0.2))
+    loop.call(lambda: pool.send(inbox.asks(OUT, deadline=loop.clock.now + 0.2)))
     eventually(lambda: "paused" in inbox.events)
     time.sleep(0.25)
     size = inbox.size
@@ -290,19 +290,15 @@ def test_a_request_is_not_sent_a_third_time(loop, upstream, ask):
     [
         (["read", "close"], {}),
         (["read", b"H", "close"], {"retry": True}),
-        (["read", "close"], {"retry": True, "body": b"abc"}),
-        (["read", "close"], {"retry": True, "streaming_body": "chunked"}),
     ],
-    ids=["not idempotent", "answer begun", "body", "streamed body"],
+    ids=["not idempotent", "answer begun"],
 )
 def test_a_request_that_may_have_had_effect_is_not_sent_again(loop, upstream, ask, second, options):
     one = upstream(["read", OK, *second], ["read", OK, "hang"])
     pool = loop.pool(one.address)
     ask(pool)
 
-    assert ask(pool, POST_OUT if "body" in options else OUT, **options).failure == Failure(
-        Fault.RESET, True, "the connection was closed", owed="streaming_body" in options
-    )
+    assert ask(pool, **options).failure == Failure(Fault.RESET, True, "the connection was closed")
     assert one.accepted == 1
 
 
@@ -320,7 +316,7 @@ def test_the_connection_used_last_is_used_next(loop, upstream, ask):
     one = upstream(["read", 0.05, OK, "read", OK, "read", OK, "hang"])
     pool = loop.pool(one.address)
     inboxes = [Inbox(), Inbox()]
-    loop.call(lambda: [pool.send(inbox, OUT) for inbox in inboxes])
+    loop.call(lambda: [pool.send(inbox.asks(OUT)) for inbox in inboxes])
     for inbox in inboxes:
         inbox.wait()
 
@@ -334,7 +330,7 @@ def test_a_body_is_streamed(loop, upstream, framing):
     inbox = Inbox()
 
     def send():
-        pool.send(inbox, b"POST / HTTP/1.1\r\n\r\n", streaming_body=framing)
+        pool.send(inbox.asks(b"POST / HTTP/1.1\r\n\r\n", streaming=framing))
         inbox.upstream.write_body(b"abc")
         return inbox.upstream
 
@@ -355,7 +351,7 @@ def test_a_body_that_is_not_read_stops_its_producer(loop, upstream):
     inbox = Inbox()
 
     def send():
-        pool.send(inbox, b"POST / HTTP/1.1\r\n\r\n", streaming_body="length")
+        pool.send(inbox.asks(b"POST / HTTP/1.1\r\n\r\n", streaming="length"))
         inbox.upstream.write_body(bytes(70_000))
         assert inbox.events == ["pause"]
 
@@ -371,7 +367,7 @@ def test_an_early_answer_ends_the_connection(loop, upstream):
     inbox = Inbox()
 
     def send():
-        pool.send(inbox, b"POST / HTTP/1.1\r\n\r\n", streaming_body="chunked")
+        pool.send(inbox.asks(b"POST / HTTP/1.1\r\n\r\n", streaming="chunked"))
         return inbox.upstream
 
     connection = loop.call(send)
@@ -385,7 +381,7 @@ def test_a_cancelled_request_is_heard_of_no_more(loop, upstream):
     one = upstream(["read", 0.1, OK, "hang"])
     pool = loop.pool(one.address)
     inbox = Inbox()
-    loop.call(lambda: pool.send(inbox, OUT))
+    loop.call(lambda: pool.send(inbox.asks(OUT)))
     eventually(lambda: one.received)
 
     connection = inbox.upstream
@@ -415,7 +411,7 @@ def test_a_connection_that_is_made_for_a_cancelled_request_is_given_up(loop):
         pool = loop.pool(full.getsockname())
         inboxes = [Inbox() for _ in range(20)]
         before = connecting_to(port)
-        loop.call(lambda: [pool.send(inbox, OUT) for inbox in inboxes])
+        loop.call(lambda: [pool.send(inbox.asks(OUT)) for inbox in inboxes])
         eventually(lambda: connecting_to(port) == before + 20)
 
         loop.call(lambda: [inbox.upstream.cancel() for inbox in inboxes])
@@ -431,7 +427,7 @@ def test_a_cancelled_request_and_its_connection_may_meet(loop, upstream, ask):
     pool = loop.pool(one.address)
     for delay_s in (0.0, 0.0002, 0.0005, 0.001, 0.002):
         inbox = Inbox()
-        loop.call(lambda inbox=inbox: pool.send(inbox, OUT))
+        loop.call(lambda inbox=inbox: pool.send(inbox.asks(OUT)))
         time.sleep(delay_s)
         loop.call(lambda inbox=inbox: inbox.upstream and inbox.upstream.cancel())
 
@@ -442,7 +438,7 @@ def test_a_cancelled_request_and_its_connection_may_meet(loop, upstream, ask):
 def test_a_closed_pool_fails_what_is_in_flight(loop, upstream):
     pool = loop.pool(upstream(["read", "hang"]).address)
     inbox = Inbox()
-    loop.call(lambda: pool.send(inbox, OUT))
+    loop.call(lambda: pool.send(inbox.asks(OUT)))
 
     loop.call(pool.close)
 
@@ -455,7 +451,7 @@ def test_a_retired_pool_ends_what_is_idle_serves_what_is_late_and_keeps_nothing(
     ask(pool)
     kept = pool.idle
     inbox = Inbox()
-    loop.call(lambda: (pool.send(Inbox(), OUT), pool.send(inbox, OUT)))
+    loop.call(lambda: (pool.send(Inbox().asks(OUT)), pool.send(inbox.asks(OUT))))
 
     loop.call(pool.retire)
 
@@ -468,9 +464,7 @@ def test_the_time_of_the_upstream_begins_when_the_body_has_ended(loop, upstream,
     one = upstream(["read", "hang"])
     pool = loop.pool(one.address, patience=Patience(body_s=0.15))
     inbox = Inbox()
-    loop.call(
-        lambda: pool.send(inbox, b"POST / HTTP/1.1\r\n\r\n", streaming_body=framing, deadline=loop.clock.now + 0.1)
-    )
+    loop.call(lambda: pool.send(inbox.asks(b"POST / HTTP/1.1\r\n\r\n", streaming=framing)))
     for _ in range(4):
         time.sleep(0.1)
         loop.call(lambda: inbox.upstream.write_body(b"slow"))
@@ -487,7 +481,7 @@ def test_the_time_of_an_upstream_that_does_not_read_the_body_runs(loop, upstream
     one = upstream(["read", 2.0, "hang"])
     pool = loop.pool(one.address, patience=Patience(body_s=0.15))
     inbox = Inbox()
-    loop.call(lambda: pool.send(inbox, b"POST / HTTP/1.1\r\n\r\n", streaming_body="length"))
+    loop.call(lambda: pool.send(inbox.asks(b"POST / HTTP/1.1\r\n\r\n", streaming="length")))
 
     loop.call(lambda: inbox.upstream.write_body(bytes(20_000_000)))
 
@@ -499,7 +493,7 @@ def test_what_breaks_while_the_body_is_owed_says_so(loop, upstream):
     pool = loop.pool(upstream(["read", "close"]).address)
     inbox = Inbox()
 
-    loop.call(lambda: pool.send(inbox, b"POST / HTTP/1.1\r\n\r\n", streaming_body="length"))
+    loop.call(lambda: pool.send(inbox.asks(b"POST / HTTP/1.1\r\n\r\n", streaming="length")))
 
     assert inbox.wait().failure == Failure(Fault.RESET, True, "the connection was closed", owed=True)
 
@@ -508,7 +502,7 @@ def test_what_breaks_while_the_body_is_owed_says_so(loop, upstream):
 def test_an_answer_is_paused_no_longer_than_the_pool_allows(loop, upstream):
     pool = loop.pool(upstream(["read", b"HTTP/1.1 200 OK\r\n\r\n", "flood"]).address, patience=Patience(pause_s=0.2))
     inbox = Inbox(pause_after=100_000)
-    loop.call(lambda: pool.send(inbox, OUT))
+    loop.call(lambda: pool.send(inbox.asks(OUT)))
     eventually(lambda: "paused" in inbox.events)
     begun = time.monotonic()
     while not inbox.done.is_set() and time.monotonic() - begun < 2:
@@ -528,7 +522,7 @@ def test_a_unix_socket_is_an_upstream_too(loop, ask, tmp_path):
         listening.listen()
         pool = loop.pool(f"unix:{path}")
         inbox = Inbox()
-        loop.call(lambda: pool.send(inbox, OUT))
+        loop.call(lambda: pool.send(inbox.asks(OUT)))
         peer, _ = listening.accept()
         with peer:
             read_until(peer, b"\r\n\r\n")

@@ -1,5 +1,6 @@
 """Server and client joined: bodies flow through, in both directions, no faster than their taker reads."""
 
+import math
 import resource
 import socket
 import time
@@ -16,6 +17,8 @@ class Relay(Request):
     """Sends everything on, as a gateway does."""
 
     pool = None
+    head_only = retry = False
+    max_body_bytes = None
 
     def on_start(self):
         head = b"%b %b HTTP/1.1\r\nHost: u\r\n" % (self.method, self.target)
@@ -24,7 +27,9 @@ class Relay(Request):
             framing, head = "length", head + b"Content-Length: %d\r\n" % self.content_length
         elif self.chunked:
             framing, head = "chunked", head + b"Transfer-Encoding: chunked\r\n"
-        self.pool.send(self, head + b"\r\n", deadline=self.connection.clock.now + 20, streaming_body=framing)
+        self.data, self.streaming = head + b"\r\n", framing
+        self.deadline = math.inf if framing else self.connection.clock.now + 20
+        self.pool.send(self)
         if framing:
             self.stream_body(self)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import socket
 import threading
 import time
@@ -255,10 +256,11 @@ class Upstream:
 
 
 class Inbox:
-    """A receiver that keeps what comes and lets a test wait for the end."""
+    """A call that keeps what comes and lets a test wait for the end."""
 
     def __init__(self, pause_after=None):
         self.upstream = None
+        self.asks(b"")
         self.status = self.fields = self.length = self.failure = None
         self.body = b""
         self.size = 0
@@ -266,6 +268,11 @@ class Inbox:
         self.done = threading.Event()
         self.begun = threading.Event()
         self.pause_after = pause_after
+
+    def asks(self, data, *, head_only=False, retry=False, deadline=math.inf, streaming=None, max_body_bytes=None):
+        self.data, self.head_only, self.retry = data, head_only, retry
+        self.deadline, self.streaming, self.max_body_bytes = deadline, streaming, max_body_bytes
+        return self
 
     def on_answer(self, status, fields, body, complete, length):
         self.events.append("answer")

@@ -10,6 +10,7 @@ import re
 from base64 import b64encode
 from collections.abc import Mapping
 from functools import lru_cache
+from math import inf
 from time import monotonic
 from typing import Protocol, TypeVar
 from urllib.parse import quote
@@ -62,10 +63,10 @@ class Relay:
     """One relay endpoint at one of its paths, prepared as far as a snapshot allows.
 
     *variables* names the values of the endpoint's path. Other templates in the relay's path stand for values of the
-    caller. Raises SettingsError when a secret cannot be read.
+    caller. *drop* are the fields that do not go on. Raises SettingsError when a secret cannot be read.
     """
 
-    __slots__ = ("_drop", "_fixed", "_pieces", "_shape", "link")
+    __slots__ = ("_fixed", "_pieces", "_shape", "drop", "link")
 
     def __init__(self, mapping: RelayMapping, link: Link, variables: tuple[str, ...]) -> None:
         self.link = link
@@ -74,7 +75,7 @@ class Relay:
         added = [*link.upstream.headers, *mapping.add_headers, *credentials(link.upstream)]
         lines = b"".join([f"{name.lower()}: {value}\r\n".encode("latin-1") for name, value in added])
         own = {name.lower().encode("ascii") for name in (*mapping.drop_headers, *(name for name, _ in added))}
-        self._drop = _shared(_NOT_SENT | own)
+        self.drop = _shared(_NOT_SENT | own)
         self._fixed = _shared(b"host: " + link.host + b"\r\n" + lines)
 
     def target(self, values: tuple[bytes, ...], query: bytes, own: Mapping[str, Json]) -> bytes:
@@ -93,40 +94,43 @@ class Relay:
             target = b"".join(parts) or b"/"
         return target + b"?" + query if query else target
 
-    def head(
-        self,
-        method: bytes,
-        target: bytes,
-        fields: Mapping[bytes, bytes],
-        *,
-        own: bytes,
-        length: int | None,
-        chunked: bool,
-    ) -> bytes:
-        """Return the whole head of the request to the upstream; *own* are the header lines of this exchange."""
-        drop = self._drop
+    def sent(self, fields: Mapping[bytes, bytes]) -> bytes:
+        """Return those of a request's *fields* that go on to the upstream, as header lines."""
+        drop = self.drop
         connection = fields.get(b"connection")
         if connection is not None:
             drop = drop | {name.strip().lower() for name in connection.split(b",")}
-        kept = b"".join([name + b": " + value + b"\r\n" for name, value in fields.items() if name not in drop])
+        return b"".join([name + b": " + value + b"\r\n" for name, value in fields.items() if name not in drop])
+
+    def head(
+        self, method: bytes, target: bytes, sent: bytes, *, own: bytes, length: int | None, chunked: bool
+    ) -> bytes:
+        """Return the whole head of the request to the upstream.
+
+        *sent* are the caller's header lines (``sent``), *own* those of this exchange.
+        """
         if chunked:
             own += b"transfer-encoding: chunked\r\n"
         elif length is not None:
             own += b"content-length: %d\r\n" % length
-        return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (method, target, self._fixed, own, kept)
+        return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (method, target, self._fixed, own, sent)
 
 
 class RelayCall:
-    """One exchange with the upstream of a relay. A *body* of None is streamed as *streaming* says.
+    """One exchange with the upstream of *link* for a relay; a ``wire.call.Call``.
 
-    The upstream's time begins when there is a place and it has the whole body.
+    A *body* of None is streamed as *streaming* says. The upstream's time begins when there is a place and it has the
+    whole body.
     """
 
-    __slots__ = ("_body", "_head", "_left", "_method", "_relay", "_status", "_streaming", "_target", "upstream")
+    __slots__ = (
+        "_left", "_link", "_status", "_target", "data", "deadline", "head_only", "max_body_bytes", "retry", "streaming",
+        "upstream",
+    )  # fmt: skip
 
     def __init__(
         self,
-        relay: Relay,
+        link: Link,
         target: Target,
         method: bytes,
         head: bytes,
@@ -134,30 +138,32 @@ class RelayCall:
         *,
         streaming: Streaming | None = None,
     ) -> None:
-        self._relay = relay
+        self._link = link
         self._target = target
-        self._method = method
-        self._head = head
-        self._body = body
-        self._streaming = streaming
         self._left = False
         self._status = 0
+        self.data = head + body if body else head
+        self.head_only = method == b"HEAD"
+        self.retry = not body and streaming is None and method in IDEMPOTENT
+        self.deadline = inf
+        self.streaming = streaming
+        self.max_body_bytes: int | None = None
         self.upstream: ClientConnection | None = None
 
     def on_place(self) -> None:
         """Send the request; a streamed body is asked for then."""
-        link = self._relay.link
-        link.pool.send(
-            self, self._head, self._body, head_only=self._method == b"HEAD", retry=self._method in IDEMPOTENT,
-            deadline=monotonic() + link.upstream.timeout_s, streaming_body=self._streaming,
-        )  # fmt: skip
-        if self._streaming is not None:
+        link = self._link
+        if self.streaming is None:
+            self.deadline = monotonic() + link.upstream.timeout_s
+            link.pool.send(self)
+        else:
+            link.pool.send(self)
             self._target.on_body_wanted()
 
     def on_no_place(self, error: Error) -> None:
         """Tell the target that no place came free."""
         self._left = True
-        self._relay.link.breaker.released()
+        self._link.breaker.released()
         self._target.on_reply_error(error)
 
     def on_answer(
@@ -178,7 +184,7 @@ class RelayCall:
     def on_failure(self, failure: Failure) -> None:
         """Tell the target in the words of the error tree."""
         self._left = True
-        self._target.on_reply_error(self._relay.link.fail(failure))
+        self._target.on_reply_error(self._link.fail(failure))
 
     def on_pause_upstream(self) -> None:
         """Hold the caller's body back."""
@@ -193,7 +199,7 @@ class RelayCall:
         if self._left:
             return
         self._left = True
-        link = self._relay.link
+        link = self._link
         if link.places.cancel(self):
             link.breaker.released()
             return
@@ -204,7 +210,7 @@ class RelayCall:
     def _leave(self) -> None:
         if not self._left:
             self._left = True
-            self._relay.link.leave(status=self._status)
+            self._link.leave(status=self._status)
 
 
 _Value = TypeVar("_Value")

@@ -19,7 +19,7 @@ from entrepot.connectors.base import Upstream, Withdrawn
 from entrepot.connectors.breaker import Breaker
 from entrepot.connectors.places import Places
 from entrepot.errors import UpstreamBadAnswer, UpstreamBusy, UpstreamMisconfigured, UpstreamTimeout, UpstreamUnavailable
-from entrepot.wire.call import Failure, Fault
+from entrepot.wire.call import Failure, Fault, Streaming
 from entrepot.wire.client import ClientConnection
 from entrepot.wire.clock import Clock
 from entrepot.wire.limits import Patience
@@ -182,7 +182,7 @@ class Link:
     @property
     def is_relaying(self) -> bool:
         """Whether a call is in flight or waits for which no task does; it may go on although its caller has gone."""
-        return self.places.has_waiters or any(not isinstance(each, Fetch) for each in self.pool.receivers())
+        return self.places.has_waiters or any(not isinstance(each, Fetch) for each in self.pool.calls())
 
     def retire(self) -> None:
         """Keep no connections any more. What began with this link goes on with it, and must be swept on."""
@@ -246,16 +246,21 @@ class Reply:
 class Fetch:
     """One request whose whole answer, of at most ``MAX_ANSWER_BYTES``, is awaited as ``reply``."""
 
-    __slots__ = ("_body", "_deadline", "_head", "_is_void", "_link", "_parts", "_start", "reply", "upstream")
+    __slots__ = (
+        "_is_void", "_link", "_parts", "_start", "data", "deadline", "head_only", "max_body_bytes", "reply", "retry",
+        "streaming", "upstream",
+    )  # fmt: skip
 
     def __init__(
         self, link: Link, head: bytes, body: bytes, deadline: float, is_void: Callable[[], bool] | None = None
     ) -> None:
         self._is_void = is_void
         self._link = link
-        self._head = head
-        self._body = body
-        self._deadline = deadline
+        self.data = head + body
+        self.head_only = self.retry = False
+        self.deadline = deadline
+        self.streaming: Streaming | None = None
+        self.max_body_bytes: int | None = MAX_ANSWER_BYTES
         self._start: tuple[int, Sequence[tuple[bytes, bytes]]] = (0, ())
         self._parts: list[bytes] = []
         self.reply: asyncio.Future[Reply] = link.loop.create_future()
@@ -266,7 +271,7 @@ class Fetch:
         if self.reply.cancelled():
             self._link.abandon()
             return
-        if monotonic() >= self._deadline:
+        if monotonic() >= self.deadline:
             self._link.abandon()
             name = self._link.upstream.name
             self._settle(UpstreamTimeout(f"the time for {name} had passed before the request could be sent"))
@@ -275,7 +280,7 @@ class Fetch:
             self._link.abandon()
             self._settle(Withdrawn("the request was overtaken while it waited"))
             return
-        self._link.pool.send(self, self._head, self._body, deadline=self._deadline, max_body_bytes=MAX_ANSWER_BYTES)
+        self._link.pool.send(self)
 
     def on_no_place(self, error: Error) -> None:
         """Give up: no place came free in time."""

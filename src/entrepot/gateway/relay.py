@@ -23,6 +23,8 @@ class RelayWork:
     not take the other endpoints along.
     """
 
+    __slots__ = ("_link", "_mapping", "_relay", "_variables")
+
     def __init__(self, mapping: RelayMapping, link: Link, variables: tuple[str, ...]) -> None:
         self._mapping = mapping
         self._link = link
@@ -48,23 +50,31 @@ def start(relay: Relay, exchange: Exchange) -> None:
         length = len(exchange.body)
     if b"%" in exchange.path:
         check_relayed(exchange.raw_values)
-    kept = bool(exchange.cache_key)
-    fields = common(exchange.fields, exchange.operation.negotiated) if kept else exchange.fields
     target = relay.target(exchange.raw_values, exchange.query, exchange.principal.values)
     head = relay.head(
         exchange.method,
         target,
-        fields,
+        sent_fields(relay, exchange),
         own=own_fields(exchange),
         length=length,
         chunked=exchange.chunked and not complete,
     )
     call = RelayCall(
-        relay, exchange, exchange.method, head, exchange.body if complete else None,
+        relay.link, exchange, exchange.method, head, exchange.body if complete else None,
         streaming=None if complete else "chunked" if exchange.chunked else "length",
     )  # fmt: skip
     exchange.relay_call = call
     relay.link.enter(call)
+
+
+def sent_fields(relay: Relay, exchange: Exchange) -> bytes:
+    """Return the header lines of the caller that go on to the upstream."""
+    if exchange.cache_key:
+        return relay.sent(common(exchange.fields, exchange.operation.negotiated))
+    sent: bytes | None = exchange.notes.get(relay.drop)
+    if sent is None:
+        sent = exchange.notes[relay.drop] = relay.sent(exchange.fields)
+    return sent
 
 
 def own_fields(exchange: Exchange) -> bytes:

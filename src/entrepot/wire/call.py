@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from entrepot.wire.client import ClientConnection
@@ -29,7 +29,7 @@ class Fault(Enum):
     TOO_LARGE = "too-large"
     """The body is longer than the caller allowed."""
     UNREAD = "unread"
-    """The receiver paused the answer for longer than the pool allows."""
+    """The call paused the answer for longer than the pool allows."""
     CLOSED = "closed"
     """The pool was closed."""
 
@@ -47,13 +47,27 @@ class Failure:
     owed: bool = False
 
 
-class Receiver(Protocol):
-    """Who gets the answer.
+class Call(Protocol):
+    """A request to an upstream, and who gets its answer.
+
+    *data* is sent as it stands. *head_only*: the method is HEAD. *retry*: may be sent once more, on a fresh connection,
+    when a kept connection turns out closed before a byte of the answer; for idempotent methods without a body.
+    *deadline*: when the answer must be complete, as ``clock.now``; the connection may move it. *max_body_bytes*: a
+    longer answer is a failure.
+
+    *streaming*: the body follows by ``upstream.write_body`` and ``end_body``, framed as the head says. Then
+    ``Patience.body_s`` counts, and *deadline* must be ``inf``.
 
     *upstream* is the connection (another one after a retry) from ``Pool.send`` until the answer is complete, has failed
     or was cancelled: None from before the last ``on_`` call on, because the connection may then serve someone else.
     """
 
+    data: bytes
+    head_only: bool
+    retry: bool
+    deadline: float
+    streaming: Streaming | None
+    max_body_bytes: int | None
     upstream: ClientConnection | None
 
     def on_answer(self, status: int, fields: AnswerFields, body: bytes, complete: bool, length: int | None) -> None:
@@ -73,15 +87,3 @@ class Receiver(Protocol):
 
     def on_resume_upstream(self) -> None:
         """Go on producing: the upstream reads again."""
-
-
-class Call(NamedTuple):
-    """A request that can be sent again, on another connection, and by when and how large its answer must be."""
-
-    receiver: Receiver
-    data: bytes
-    head_only: bool
-    retry: bool
-    deadline: float
-    streaming: Streaming | None
-    max_body_bytes: int | None

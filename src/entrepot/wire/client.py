@@ -1,7 +1,7 @@
 """A connection to an upstream: one request out, one answer in, then the next.
 
-The parser's callbacks collect; one call to the receiver follows each read. The connection gives itself back to its pool
-before it tells the receiver that the answer is complete, so that the receiver's next request can take it.
+The parser's callbacks collect; one method of the call follows each read. The connection gives itself back to its pool
+before it tells the call that the answer is complete, so that the next call can take it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from entrepot.wire.call import AnswerFields, Call, Failure, Fault, Receiver
+from entrepot.wire.call import AnswerFields, Call, Failure, Fault
 from entrepot.wire.framing import BODILESS, HEAD_END, LOWER, field_lines, keeps_alive
 
 if TYPE_CHECKING:
     from entrepot.wire.pool import Pool
 
-__all__ = ["AnswerFields", "ClientConnection", "Failure", "Fault", "Receiver"]
+__all__ = ["AnswerFields", "ClientConnection", "Failure", "Fault"]
 
 MAX_HEAD_BYTES = 65_536
 _JOIN_BELOW = 65_536
@@ -57,7 +57,6 @@ class ClientConnection(asyncio.Protocol):
         "deadline",
         "pieces",
         "raw",
-        "receiver",
         "reused",
         "task",
         "transport",
@@ -67,7 +66,6 @@ class ClientConnection(asyncio.Protocol):
         self._pool = pool
         self.transport: asyncio.Transport | None = None
         self.task: asyncio.Task[None] | None = None
-        self.receiver: Receiver | None = None
         self.call: Call | None = None
         self.deadline = inf
         self.reused = False
@@ -79,12 +77,11 @@ class ClientConnection(asyncio.Protocol):
         self._paused_at: float | None = None
         self._body_sent = True
 
-    # What the pool and the receiver ask for.
+    # What the pool and the call ask for.
 
     def begin(self, call: Call) -> None:
         """Send a request, or keep it until the connection is there."""
         self.call = call
-        self.receiver = receiver = call.receiver
         self._status = 0
         self._head = b""
         self._head_at = 0
@@ -97,7 +94,7 @@ class ClientConnection(asyncio.Protocol):
         if self._spoilt:
             self._parser = httptools.HttpResponseParser(_Callbacks(self))
             self._spoilt = False
-        receiver.upstream = self
+        call.upstream = self
         if self.transport is None:
             self._pending.append(call.data)
         else:
@@ -106,9 +103,9 @@ class ClientConnection(asyncio.Protocol):
 
     def write_body(self, chunk: bytes) -> None:
         """Send a part of a streamed body, framed as the head said."""
-        if self.receiver is None or self._body_sent or not chunk:
+        if self.call is None or self._body_sent or not chunk:
             return
-        if self.call is not None and self.call.streaming == "chunked":
+        if self.call.streaming == "chunked":
             self._write((b"%x\r\n" % len(chunk), chunk, b"\r\n"))
         else:
             self._write((chunk,))
@@ -128,7 +125,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _set_deadline(self, deadline: float) -> None:
         if self.call is not None:
-            self.call = self.call._replace(deadline=deadline)
+            self.call.deadline = deadline
         if self.transport is not None and self._paused_at is None:
             self.deadline = deadline
 
@@ -136,8 +133,8 @@ class ClientConnection(asyncio.Protocol):
         if self.transport is None:
             before = self._pending_bytes()
             self._pending.extend(parts)
-            if before <= _JOIN_BELOW < self._pending_bytes() and self.receiver is not None:
-                self.receiver.on_pause_upstream()
+            if before <= _JOIN_BELOW < self._pending_bytes() and self.call is not None:
+                self.call.on_pause_upstream()
         elif sum(map(len, parts)) < _JOIN_BELOW:
             self.transport.write(b"".join(parts))
         else:
@@ -149,7 +146,7 @@ class ClientConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         """Stop reading the answer, for ``Patience.pause_s`` at most; that time is not the upstream's."""
-        if self.receiver is not None and self.transport is not None and self._paused_at is None:
+        if self.call is not None and self.transport is not None and self._paused_at is None:
             self._paused_at = self._pool.clock.now
             self.deadline = self._paused_at + self._pool.patience.pause_s - self._paused_s
             self.transport.pause_reading()
@@ -164,8 +161,8 @@ class ClientConnection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def cancel(self) -> None:
-        """Forget the request: nobody wants its answer any more; the receiver hears nothing further."""
-        if self.receiver is None:
+        """Forget the call: nobody wants its answer any more; it hears nothing further."""
+        if self.call is None:
             return
         self._part()
         # Also when it is still being made: who counts requests in flight would count less than there is.
@@ -179,7 +176,7 @@ class ClientConnection(asyncio.Protocol):
         self.task = None
         if self._pool.closed or self._spoilt:
             self.close()
-        elif self.receiver is None or self.call is None:
+        elif self.call is None:
             self._pool.give_back(self)
         else:
             self.deadline = self.call.deadline
@@ -188,12 +185,12 @@ class ClientConnection(asyncio.Protocol):
             self._pending.clear()
             self.transport.write(data)
             if held and not self._body_sent and self.transport.get_write_buffer_size() < _JOIN_BELOW:
-                self.receiver.on_resume_upstream()
+                self.call.on_resume_upstream()
 
     def data_received(self, data: bytes) -> None:
         """Parse what has come and hand it on."""
-        receiver = self.receiver
-        if receiver is None:
+        call = self.call
+        if call is None:
             self._break()  # Nobody asked: whatever this is, it must not become the answer to the next request.
             return
         if not self._status:
@@ -212,11 +209,10 @@ class ClientConnection(asyncio.Protocol):
         pieces = self.pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
-        self._hand_on(receiver, body, len(data))
+        self._hand_on(call, body, len(data))
 
-    def _hand_on(self, receiver: Receiver, body: bytes, size: int) -> None:
-        call = self.call
-        if call is not None and call.max_body_bytes is not None:
+    def _hand_on(self, call: Call, body: bytes, size: int) -> None:
+        if call.max_body_bytes is not None:
             self._received += len(body)
             if max(self._received, 0 if call.head_only else self._length or 0) > call.max_body_bytes:
                 self._fail(Fault.TOO_LARGE, f"a body of more than {call.max_body_bytes} bytes")
@@ -233,24 +229,24 @@ class ClientConnection(asyncio.Protocol):
         told, self._told = self._told, True
         status, fields, length = self._status, self._fields, self._length
         if complete:
-            if call is not None and call.head_only:
+            if call.head_only:
                 self._spoilt = True  # The parser would take the next answer for the body of this one.
                 self._keep = self._keep and not body
                 body = b""
             self._settle()
         if told:
-            receiver.on_data(body, complete)
+            call.on_data(body, complete)
         else:
-            receiver.on_answer(status, fields, body, complete, length)
+            call.on_answer(status, fields, body, complete, length)
 
     def _part(self) -> None:
-        # Who kept the reference could otherwise cancel the next request on this connection.
-        if self.receiver is not None:
-            self.receiver.upstream = None
-        self.receiver = self.call = None
+        # Who kept the reference could otherwise cancel the next call on this connection.
+        if self.call is not None:
+            self.call.upstream = None
+            self.call = None
 
     def _settle(self) -> None:
-        """Part from the receiver; serve the next request if the connection is sound."""
+        """Part from the call; serve the next request if the connection is sound."""
         self._part()
         self._paused_at = None
         if self._keep and self.begun == 1 and self._body_sent:
@@ -260,40 +256,40 @@ class ClientConnection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """Take the end of the stream for the end of the body where nothing else ends it."""
-        receiver = self.receiver
-        if receiver is None:
+        call = self.call
+        if call is None:
             self._pool.forget(self)
         elif self._until_close and not self._complete:
             self._complete = True
             self._settle()
-            receiver.on_data(b"", True)
+            call.on_data(b"", True)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Leave the pool; an answer that is not complete has failed, or is asked for again."""
         self._pool.forget(self)
         self._drop_parser()
-        call, receiver = self.call, self.receiver
-        if call is None or receiver is None:
+        call = self.call
+        if call is None:
             return
         if call.retry and self.reused and not self.begun and self._pool.clock.now < call.deadline:
             # The upstream closed an idle connection while the request was on its way. Never on another idle one:
             # that may be closed as well.
-            self.receiver = self.call = None
+            self.call = None
             self._pool.open_for(call)
         else:
             self._fail(Fault.RESET, f"the connection was closed: {exc}" if exc else "the connection was closed")
 
     def pause_writing(self) -> None:
         """Tell who produces the body that the upstream does not read, for which its time runs."""
-        if self.receiver is not None and not self._body_sent:
+        if self.call is not None and not self._body_sent:
             self._begin_turn()
-            self.receiver.on_pause_upstream()
+            self.call.on_pause_upstream()
 
     def resume_writing(self) -> None:
         """Tell who produces the body that the upstream reads again."""
-        if self.receiver is not None and not self._body_sent:
+        if self.call is not None and not self._body_sent:
             self._set_deadline(inf)
-            self.receiver.on_resume_upstream()
+            self.call.on_resume_upstream()
 
     # The head of an answer.
 
@@ -352,14 +348,14 @@ class ClientConnection(asyncio.Protocol):
     # The end.
 
     def _fail(self, fault: Fault, text: str) -> None:
-        """End this connection and tell the receiver."""
-        receiver = self.receiver
+        """End this connection and tell the call."""
+        call = self.call
         sent = self.transport is not None
         owed = not self._body_sent
         self._part()
         self._break()
-        if receiver is not None:
-            receiver.on_failure(Failure(fault, sent, text, owed))
+        if call is not None:
+            call.on_failure(Failure(fault, sent, text, owed))
 
     def _drop_parser(self) -> None:
         # The parser's callbacks lead back here: every connection would be a cycle for the collector.
@@ -376,7 +372,7 @@ class ClientConnection(asyncio.Protocol):
             self.transport.abort()
 
     def not_connected(self, text: str) -> None:
-        """Tell the receiver that the connection could not be made."""
+        """Tell the call that the connection could not be made."""
         self.task = None
         self._fail(Fault.REFUSED, text)
 
@@ -388,7 +384,7 @@ class ClientConnection(asyncio.Protocol):
         """Act on a deadline that has passed."""
         if self.transport is None:
             self._fail(Fault.TIMEOUT_CONNECT, "no connection in time")
-        elif self.receiver is None:
+        elif self.call is None:
             self._break()
         elif self._paused_at is not None:
             self._fail(Fault.UNREAD, "the answer was not taken in time")

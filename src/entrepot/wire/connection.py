@@ -27,7 +27,9 @@ from entrepot.wire.framing import (
     keeps_alive,
     request_fields,
     request_line,
+    too_long_target,
 )
+from entrepot.wire.heads import PLAIN_LINE, KnownFields
 from entrepot.wire.outbound import BODY, DEAF, HEAD, WAIT, Outbound
 from entrepot.wire.request import BodySink, Request
 
@@ -218,20 +220,43 @@ class ServerConnection(Outbound):
 
     def _parse(self, head: bytes) -> Request:
         limits = self.limits
-        self.complete = False
         if len(head) > limits.max_target_bytes:
             check_head_size(head, limits)
+        line = PLAIN_LINE.match(head)
+        block = b"" if line is None or self.fed else head[line.end() :]
+        known = self.server.known_heads.get(block)
+        if line is None or known is None:
+            return self._read(head, block)
+        method, target = line.groups()
+        if len(target) > limits.max_target_bytes:
+            raise too_long_target(limits)
+        return self._made(method, target, 1, known)
+
+    def _read(self, head: bytes, block: bytes) -> Request:
+        """Make a request of a head by the parser; *block* is what may be remembered of it, if it is not empty."""
+        self.complete = False
         self._feed(head[self.fed :] if self.fed else head)
         self.fed = 0
-        method, target, minor = request_line(head, limits)
-        fields = request_fields(self.raw, head, minor, limits)
+        method, target, minor = request_line(head, self.limits)
+        known = KnownFields(request_fields(self.raw, head, minor, self.limits), {})
         self.raw.clear()
+        request = self._made(method, target, minor, known)
+        if not FRAMING.isdisjoint(known.fields):
+            self._frame(request)
+        elif not self.complete:
+            self._check_agreement(True)
+        if block and request.keep_alive:
+            self.server.known_heads.learn(block, known)
+        return request
+
+    def _made(self, method: bytes, target: bytes, minor: int, known: KnownFields) -> Request:
+        """Return a request that has no body, as far as is known yet."""
         request = self.server.make_request(self)
         request.connection = self
         request.method = method
         request.target = target
         request.minor = minor
-        request.fields = fields
+        request.fields, request.notes = known
         request.content_length = None
         request.chunked = False
         request.body = b""
@@ -239,10 +264,6 @@ class ServerConnection(Outbound):
         request.keep_alive = minor == 1
         self.phase = WAIT
         self.deadline = inf
-        if not FRAMING.isdisjoint(fields):
-            self._frame(request)
-        elif not self.complete:
-            self._check_agreement(True)
         return request
 
     def _check_agreement(self, done: bool) -> None:
@@ -393,19 +414,10 @@ class ServerConnection(Outbound):
 
     def _rejected(self, head: bytes) -> Request:
         """Return a request that has method and target if *head* has, and nothing else."""
-        request = self.server.make_request(self)
         words = head.partition(b"\r\n")[0].split(b" ")
-        known = len(words) == 3 and words[0].isalpha()
-        request.connection = self
-        request.method = words[0] if known else b""
-        request.target = words[1] if known else b""
-        request.minor = 1
-        request.fields = {}
-        request.content_length = None
-        request.chunked = request.keep_alive = False
-        request.body = b""
-        request.body_complete = True
-        return request
+        named = len(words) == 3 and words[0].isalpha()
+        method, target = words[:2] if named else (b"", b"")
+        return self._made(method, target, 1, KnownFields({}, {}))
 
     def may_keep(self, request: Request) -> bool:
         """Return whether another request may follow the one that is now answered."""

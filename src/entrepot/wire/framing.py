@@ -61,9 +61,14 @@ def check_head_size(head: bytes, limits: Limits) -> None:
     if len(head) <= limits.max_target_bytes:
         return
     if b"\r" not in head[: limits.max_target_bytes]:
-        raise Refusal(414, f"the target is longer than {limits.max_target_bytes} bytes")
+        raise too_long_target(limits)
     if len(head) > limits.max_header_bytes:
         raise Refusal(431, f"the head is longer than {limits.max_header_bytes} bytes")
+
+
+def too_long_target(limits: Limits) -> Refusal:
+    """Return the refusal of a target that is longer than allowed."""
+    return Refusal(414, f"the target is longer than {limits.max_target_bytes} bytes")
 
 
 def request_line(head: bytes, limits: Limits) -> tuple[bytes, bytes, int]:
@@ -80,7 +85,7 @@ def request_line(head: bytes, limits: Limits) -> tuple[bytes, bytes, int]:
     else:
         raise Refusal(*_wrong_version(head[second + 1 :]))
     if len(target) > limits.max_target_bytes:
-        raise Refusal(414, f"the target is longer than {limits.max_target_bytes} bytes")
+        raise too_long_target(limits)
     if method[:1] < b"A":
         # llhttp skips line feeds in front of a request; they would stand in the method here.
         raise Refusal(400, "a stray line feed before the request")

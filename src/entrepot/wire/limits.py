@@ -36,7 +36,7 @@ class Patience:
 
     *body_s* is the upstream's while a body is streamed to it: whenever it stops reading, and from the end of the body
     until its answer is complete. While the sender owes body, no time of the upstream's runs. *pause_s* is how long a
-    receiver may keep one answer paused altogether, because it holds a connection of the upstream for so long.
+    call may keep one answer paused altogether, because it holds a connection of the upstream for so long.
     """
 
     connect_s: float = 3.0

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl as tls
-from math import inf
 
-from entrepot.wire.call import Call, Receiver, Streaming
+from entrepot.wire.call import Call
 from entrepot.wire.client import ClientConnection
 from entrepot.wire.clock import Clock
 from entrepot.wire.limits import Patience
@@ -64,36 +63,10 @@ class Pool:
     @property
     def waiting(self) -> int:
         """Requests that wait for a connection."""
-        return sum(c.transport is None and c.receiver is not None for c in self._connections)
+        return sum(c.transport is None and c.call is not None for c in self._connections)
 
-    def send(
-        self,
-        receiver: Receiver,
-        head: bytes,
-        body: bytes | None = None,
-        *,
-        head_only: bool = False,
-        retry: bool = False,
-        deadline: float = inf,
-        streaming_body: Streaming | None = None,
-        max_body_bytes: int | None = None,
-    ) -> None:
-        """Send *head* (request line, fields and empty line) and *body*; the answer goes to *receiver*.
-
-        *head_only*: the method is HEAD. *retry*: may be sent once more, on a fresh connection, when a kept connection
-        turns out closed before a byte of the answer; for idempotent methods; what has a body, whole or streamed, is
-        sent once whatever *retry* says. *deadline*: when the answer must be complete, as ``clock.now``.
-
-        *streaming_body*: the body follows by ``receiver.upstream.write_body`` and ``end_body``, framed as *head* says.
-        Then ``Patience.body_s`` counts, and no *deadline*.
-
-        ``receiver.upstream`` is set when this returns, and nothing has been called on *receiver* by then.
-        """
-        data = head + body if body else head
-        retry = retry and not body and streaming_body is None
-        if streaming_body is not None:
-            deadline = inf
-        call = Call(receiver, data, head_only, retry, deadline, streaming_body, max_body_bytes)
+    def send(self, call: Call) -> None:
+        """Send *call*; its ``upstream`` is set when this returns, and nothing has been called on it by then."""
         if self._idle:
             connection, _ = self._idle.popitem()
             connection.reused = True
@@ -139,9 +112,9 @@ class Pool:
         for connection in due:
             connection.expire()
 
-    def receivers(self) -> list[Receiver]:
-        """Return who waits for an answer, or for its rest."""
-        return [c.receiver for c in self._connections if c.receiver is not None]
+    def calls(self) -> list[Call]:
+        """Return what waits for an answer, or for its rest."""
+        return [c.call for c in self._connections if c.call is not None]
 
     def retire(self) -> None:
         """Keep no connection any more; requests in flight, and late ones, go through, each late one on its own."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from entrepot.wire.framing import BODILESS, STATUS_LINES, Fields
 
@@ -57,14 +57,15 @@ class Request:
     methods are called by the connection and must not raise. Once the answer is complete or the peer has gone, the
     methods that answer do nothing.
 
-    *fields*: names in lower case; duplicates of list-valued fields are joined. *content_length* is None when the body
+    *fields*: names in lower case; duplicates of list-valued fields are joined. They are not to be changed: requests
+    that sent the same have the same, and share *notes*, what was made of them. *content_length* is None when the body
     is chunked or absent. *body* holds what came in the same read as the head, all of it when *body_complete*. Values
     may hold bytes from 0x80 to 0xff; a target is a path with its query, never empty, without fragment.
     """
 
     __slots__ = (
         "body", "body_complete", "chunked", "connection", "content_length", "fields", "keep_alive", "method", "minor",
-        "target",
+        "notes", "target",
     )  # fmt: skip
 
     connection: ServerConnection
@@ -72,6 +73,7 @@ class Request:
     target: bytes
     minor: int
     fields: Fields
+    notes: dict[Any, Any]
     content_length: int | None
     chunked: bool
     keep_alive: bool

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from entrepot.wire.clock import Clock
 from entrepot.wire.connection import ServerConnection
+from entrepot.wire.heads import KnownHeads
 from entrepot.wire.limits import Limits
 from entrepot.wire.outbound import HEAD
 from entrepot.wire.request import BodySink, Request
@@ -38,6 +39,7 @@ class Server:
         self.clock = clock
         self.max_connections = max_connections
         self.on_count = on_count
+        self.known_heads = KnownHeads()
         self.connections: set[ServerConnection] = set()
         self.accepted = 0
         self.draining = False
