@@ -11,7 +11,8 @@ import pstats
 import time
 from collections.abc import Callable
 
-from entrepot.wire.client import AnswerFields, ClientConnection, Failure
+from entrepot.wire.call import Answer, Failure
+from entrepot.wire.client import ClientConnection
 from entrepot.wire.clock import Clock
 from entrepot.wire.limits import Limits
 from entrepot.wire.pool import Pool
@@ -66,22 +67,28 @@ class Answered(Request):
 class Relayed(Request):
     """Sends every request on and the answer back, with the fields that a gateway must look at."""
 
-    __slots__ = ("upstream",)
+    __slots__ = ("data", "deadline", "upstream")
 
+    head_only = False
+    retry = True
+    streaming = max_body_bytes = None
     pool: Pool
     upstream: ClientConnection | None
 
     def on_start(self) -> None:
-        self.pool.send(self, HEAD_OUT, self.body or None, retry=True, deadline=1e12)
+        self.data = HEAD_OUT + self.body
+        self.deadline = 1e12
+        self.pool.send(self)
 
-    def on_answer(self, status: int, fields: AnswerFields, body: bytes, *_framing: object) -> None:
-        self.send(status, b"".join([b"%b: %b\r\n" % pair for pair in fields if pair[0] not in DROPPED]), body)
+    def on_answer(self, answer: Answer, body: bytes, *_framing: object) -> None:
+        lines = [b"%b: %b\r\n" % pair for pair in answer.fields if pair[0] not in DROPPED]
+        self.send(answer.status, b"".join(lines), body)
 
     def on_failure(self, failure: Failure) -> None:
         raise AssertionError(failure)
 
 
-DROPPED = frozenset({b"connection", b"content-length", b"date", b"keep-alive", b"transfer-encoding"})
+DROPPED = frozenset({b"connection", b"keep-alive", b"transfer-encoding"})
 
 
 def relay(request: bytes) -> Callable[[], None]:

@@ -47,7 +47,7 @@ def test_a_sized_answer_comes_whole_and_the_connection_is_kept(answered):
     inbox, pool = answered(b"HTTP/1.1 201 Created\r\nX-A: 1 \r\nx-a: 2\r\nContent-Length: 2\r\n\r\nhi", "hang")
 
     assert (inbox.status, inbox.body, inbox.length, inbox.events) == (201, b"hi", 2, ["answer"])
-    assert inbox.fields == [(b"x-a", b"1"), (b"x-a", b"2"), (b"content-length", b"2")]
+    assert inbox.fields == [(b"x-a", b"1"), (b"x-a", b"2")]
     assert (pool.open, pool.idle, pool.connecting, pool.waiting) == (1, 1, 0, 0)
 
 
@@ -100,7 +100,7 @@ def test_trailers_are_dropped_for_good(loop, upstream, ask):
     pool = loop.pool(upstream(["read", chunked, "read", OK, "hang"]).address)
 
     assert ask(pool).fields == [(b"transfer-encoding", b"chunked")]
-    assert ask(pool).fields == [(b"content-length", b"2")]
+    assert ask(pool).fields == []
 
 
 def test_who_has_its_answer_cannot_reach_the_connection_any_more(answered):

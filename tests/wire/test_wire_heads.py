@@ -3,9 +3,10 @@
 import time
 
 import pytest
-from wire_stand import eventually, read_until
+from wire_stand import Inbox, eventually, read_until
 
-from entrepot.wire.heads import KnownFields, KnownHeads
+from entrepot.wire.call import Answer, Fault
+from entrepot.wire.heads import KnownAnswers, KnownFields, KnownHeads
 
 FIELDS = b"Host: a\r\nX-Kept: 1\r\nAuthorization: Bearer t\r\n"
 
@@ -112,3 +113,84 @@ def test_heads_in_pieces_and_pipelined_are_looked_up_too(served, connect, desk):
 
     assert [request.target for request in desk.seen] == [b"/"] * 3
     assert len({id(request.fields) for request in desk.seen[:2]}) == 1
+
+
+DATED = b"HTTP/1.1 200 OK\r\nDate: Sat, 21 Nov 2026 08:00:%02d GMT\r\nX-A: 1\r\nContent-Length: %d\r\n\r\n%b"
+
+
+@pytest.fixture
+def asked(loop, upstream):
+    """Ask for one answer after the other on one connection; return the inboxes and the pool."""
+
+    def run(*answers, **options):
+        steps = [step for answer in answers for step in ("read", *(answer if isinstance(answer, tuple) else (answer,)))]
+        pool = loop.pool(upstream([*steps, "hang"]).address)
+        inboxes = []
+        for number in range(len(answers)):
+            inbox = Inbox()
+            asks = options if number else {}
+            loop.call(lambda inbox=inbox, asks=asks: pool.send(inbox.asks(b"GET / HTTP/1.1\r\n\r\n", **asks)))
+            inboxes.append(inbox.wait())
+        return inboxes, pool
+
+    return run
+
+
+def test_answers_that_differ_in_date_and_length_share_their_head(asked):
+    (first, second), pool = asked(DATED % (1, 2, b"hi"), DATED % (2, 5, b"hello"))
+
+    assert (first.body, second.body, second.length, second.status) == (b"hi", b"hello", 5, 200)
+    assert first.fields is second.fields
+    assert first.fields == [(b"x-a", b"1")]
+    assert (pool.open, pool.idle) == (1, 1)
+
+
+def test_a_known_head_with_a_body_in_pieces_is_read_as_ever(asked):
+    (_, second), pool = asked(DATED % (1, 2, b"hi"), (DATED % (2, 5, b"he"), 0.05, b"llo"))
+
+    assert (second.body, second.length) == (b"hello", 5)
+    assert pool.idle == 1
+
+
+def test_more_than_a_known_head_announces_spoils_the_connection(asked):
+    (_, second), pool = asked(DATED % (1, 2, b"hi"), DATED % (2, 2, b"hi!"))
+
+    assert second.body == b"hi"
+    assert pool.open == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nDate: a\nb\r\nX-A: 1\r\nContent-Length: 2\r\n\r\nhi",
+        b"HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nhi",
+    ],
+)
+def test_what_is_ambiguous_stays_so_beside_known_heads(asked, answer):
+    plain = b"HTTP/1.1 200 OK\r\nX-A: 1\r\nContent-Length: 2\r\n\r\nhi"
+    (_, second), _ = asked(plain, answer)
+
+    assert second.failure.fault is Fault.GARBAGE
+
+
+def test_a_known_head_answers_head_too(asked):
+    (_, second), pool = asked(DATED % (1, 2, b"hi"), DATED % (2, 2, b""), head_only=True)
+
+    assert (second.body, second.length) == (b"", 2)
+    assert pool.open == 1
+
+
+def test_the_bound_of_a_call_holds_for_known_heads(asked):
+    (_, second), _ = asked(DATED % (1, 2, b"hi"), DATED % (2, 5, b"hello"), max_body_bytes=4)
+
+    assert second.failure.fault is Fault.TOO_LARGE
+
+
+def test_known_answers_are_bounded():
+    heads = KnownAnswers()
+    for number in range(1000):
+        heads.learn(b"HTTP/1.1 200 OK\r\nX-A: %d\r\nContent-Length: 2\r\n\r\n" % number, Answer(200, [], {}))
+
+    found = [heads.find(b"HTTP/1.1 200 OK\r\nX-A: %d\r\nContent-Length: 2\r\n\r\nhi" % n) for n in range(1000)]
+    assert 0 < sum(each is not None for each in found) <= 512

@@ -47,11 +47,11 @@ class Relay(Request):
     def on_resume_upstream(self):
         self.resume_body()
 
-    def on_answer(self, status, fields, body, complete, length):
+    def on_answer(self, answer, body, complete, length):
         if complete:
-            self.send(status, b"", body, length=length)
+            self.send(answer.status, b"", body, length=length)
         else:
-            self.send_head(status, b"", length, body)
+            self.send_head(answer.status, b"", length, body)
 
     def on_data(self, chunk, complete):
         self.send_end(chunk) if complete else self.send_data(chunk)

@@ -274,9 +274,9 @@ class Inbox:
         self.deadline, self.streaming, self.max_body_bytes = deadline, streaming, max_body_bytes
         return self
 
-    def on_answer(self, status, fields, body, complete, length):
+    def on_answer(self, answer, body, complete, length):
         self.events.append("answer")
-        self.status, self.fields, self.length = status, fields, length
+        self.status, self.fields, self.length = answer.status, answer.fields, length
         self.begun.set()
         self._take(body, complete)
 

@@ -20,7 +20,7 @@ from entrepot.connectors.base import Auth, Json, RelayMapping, Upstream
 from entrepot.connectors.link import Link
 from entrepot.connectors.secrets import read_secret
 from entrepot.errors import UpstreamMisconfigured
-from entrepot.wire.call import Failure, Streaming
+from entrepot.wire.call import Answer, Failure, Streaming
 from entrepot.wire.client import ClientConnection
 
 _TEMPLATE = re.compile(r"\{([^{}]*)\}")
@@ -33,7 +33,8 @@ _NOT_SENT = HOP_BY_HOP | {
     b"host", b"content-length", b"expect", b"authorization", b"x-request-id", b"forwarded", b"x-forwarded-for",
     b"x-forwarded-host", b"x-forwarded-proto", b"x-http-method-override",
 }  # fmt: skip
-_NOT_RETURNED = HOP_BY_HOP | {b"content-length", b"date", b"x-request-id", b"ratelimit", b"ratelimit-policy"}
+_NOT_RETURNED = HOP_BY_HOP | {b"x-request-id", b"ratelimit", b"ratelimit-policy"}
+_RETURNED = "returned"
 IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 
 
@@ -166,14 +167,15 @@ class RelayCall:
         self._link.breaker.released()
         self._target.on_reply_error(error)
 
-    def on_answer(
-        self, status: int, fields: list[tuple[bytes, bytes]], body: bytes, complete: bool, length: int | None
-    ) -> None:
+    def on_answer(self, answer: Answer, body: bytes, complete: bool, length: int | None) -> None:
         """Hand the head over without what belongs to the hop."""
-        self._status = status
+        self._status = answer.status
         if complete:
             self._leave()
-        self._target.on_reply(status, returned_fields(fields), body, complete, length)
+        returned = answer.notes.get(_RETURNED)
+        if returned is None:
+            returned = answer.notes[_RETURNED] = returned_fields(answer.fields)
+        self._target.on_reply(answer.status, returned, body, complete, length)
 
     def on_data(self, chunk: bytes, complete: bool) -> None:
         """Hand more of the body over."""

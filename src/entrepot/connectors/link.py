@@ -19,7 +19,7 @@ from entrepot.connectors.base import Upstream, Withdrawn
 from entrepot.connectors.breaker import Breaker
 from entrepot.connectors.places import Places
 from entrepot.errors import UpstreamBadAnswer, UpstreamBusy, UpstreamMisconfigured, UpstreamTimeout, UpstreamUnavailable
-from entrepot.wire.call import Failure, Fault, Streaming
+from entrepot.wire.call import Answer, Failure, Fault, Streaming
 from entrepot.wire.client import ClientConnection
 from entrepot.wire.clock import Clock
 from entrepot.wire.limits import Patience
@@ -247,7 +247,7 @@ class Fetch:
     """One request whose whole answer, of at most ``MAX_ANSWER_BYTES``, is awaited as ``reply``."""
 
     __slots__ = (
-        "_is_void", "_link", "_parts", "_start", "data", "deadline", "head_only", "max_body_bytes", "reply", "retry",
+        "_answer", "_is_void", "_link", "_parts", "data", "deadline", "head_only", "max_body_bytes", "reply", "retry",
         "streaming", "upstream",
     )  # fmt: skip
 
@@ -261,7 +261,7 @@ class Fetch:
         self.deadline = deadline
         self.streaming: Streaming | None = None
         self.max_body_bytes: int | None = MAX_ANSWER_BYTES
-        self._start: tuple[int, Sequence[tuple[bytes, bytes]]] = (0, ())
+        self._answer = Answer(0, [], {})
         self._parts: list[bytes] = []
         self.reply: asyncio.Future[Reply] = link.loop.create_future()
         self.upstream: ClientConnection | None = None
@@ -292,26 +292,19 @@ class Fetch:
         if self._link.places.cancel(self):
             self._link.breaker.released()
 
-    def on_answer(
-        self,
-        status: int,
-        fields: list[tuple[bytes, bytes]],
-        body: bytes,
-        complete: bool,
-        length: int | None,  # noqa: ARG002
-    ) -> None:
+    def on_answer(self, answer: Answer, body: bytes, complete: bool, length: int | None) -> None:  # noqa: ARG002
         """Take the head of the answer and what came with it."""
-        self._start = (status, fields)
+        self._answer = answer
         self.on_data(body, complete)
 
     def on_data(self, chunk: bytes, complete: bool) -> None:
         """Keep a piece of the body; the last one makes the reply."""
         self._parts.append(chunk)
         if complete:
-            status, fields = self._start
+            status = self._answer.status
             self._link.leave(status=status)
             if not self.reply.done():
-                self.reply.set_result(Reply(status, fields, b"".join(self._parts)))
+                self.reply.set_result(Reply(status, self._answer.fields, b"".join(self._parts)))
 
     def on_failure(self, failure: Failure) -> None:
         """Turn what went wrong on the connection into an error."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from entrepot.connectors.base import RelayMapping
@@ -14,6 +13,10 @@ from entrepot.gateway.paths import check_relayed
 
 if TYPE_CHECKING:
     from entrepot.gateway.exchange import Exchange
+
+
+MAX_NOTES = 64
+"""More peers than this that send the same fields are not noted."""
 
 
 class RelayWork:
@@ -82,12 +85,16 @@ def own_fields(exchange: Exchange) -> bytes:
     if exchange.cache_key:
         # The answer is for others too: who asked, and by what name, must not be part of it.
         return b"x-request-id: %b\r\n" % exchange.operation_id
-    sources = exchange.gateway.sources
-    forwarded = _forwarded(exchange.source, *sources.host_and_scheme(exchange))
+    # What is said of the caller follows from the peer and the fields, and the notes belong to the fields.
+    peer, notes = exchange.connection.peer, exchange.notes
+    forwarded = notes.get(peer)
+    if forwarded is None:
+        forwarded = _forwarded(exchange.source, *exchange.gateway.sources.host_and_scheme(exchange))
+        if len(notes) < MAX_NOTES:
+            notes[peer] = forwarded
     return b"x-request-id: %b\r\n%b" % (exchange.operation_id, forwarded)
 
 
-@lru_cache(maxsize=4096)
 def _forwarded(address: str, host: bytes, proto: bytes) -> bytes:
     source = address.encode("ascii") or b"unknown"
     node = b'"[%b]"' % source if b":" in source else source

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from entrepot.wire.client import ClientConnection
@@ -47,6 +47,18 @@ class Failure:
     owed: bool = False
 
 
+class Answer(NamedTuple):
+    """The head of an answer, without what differs from one to the next: its date and its length.
+
+    Names in *fields* are in lower case, duplicates stand. Answers with the same head share it, and with it *notes*:
+    what was made of it, by a key of whoever noted it.
+    """
+
+    status: int
+    fields: AnswerFields
+    notes: dict[Any, Any]
+
+
 class Call(Protocol):
     """A request to an upstream, and who gets its answer.
 
@@ -70,10 +82,10 @@ class Call(Protocol):
     max_body_bytes: int | None
     upstream: ClientConnection | None
 
-    def on_answer(self, status: int, fields: AnswerFields, body: bytes, complete: bool, length: int | None) -> None:
+    def on_answer(self, answer: Answer, body: bytes, complete: bool, length: int | None) -> None:
         """Take the head, once, with what came of the body in the same read.
 
-        Names in *fields* are in lower case, duplicates stand. *length* is what Content-Length says, also for HEAD.
+        *length* is what Content-Length says, also for HEAD.
         """
 
     def on_data(self, chunk: bytes, complete: bool) -> None:

@@ -7,21 +7,23 @@ before it tells the call that the answer is complete, so that the next call can 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from math import inf
 from typing import TYPE_CHECKING, cast
 
 import httptools
 
-from entrepot.wire.call import AnswerFields, Call, Failure, Fault
+from entrepot.wire.call import Answer, AnswerFields, Call, Failure, Fault
 from entrepot.wire.framing import BODILESS, HEAD_END, LOWER, field_lines, keeps_alive
 
 if TYPE_CHECKING:
     from entrepot.wire.pool import Pool
 
-__all__ = ["AnswerFields", "ClientConnection", "Failure", "Fault"]
+__all__ = ["ClientConnection", "Failure", "Fault"]
 
 MAX_HEAD_BYTES = 65_536
 _JOIN_BELOW = 65_536
+_TOLD_APART = frozenset({b"content-length", b"date"})
 _TOO_LONG = f"more than {MAX_HEAD_BYTES} bytes that are no content"
 
 
@@ -33,10 +35,10 @@ class ClientConnection(asyncio.Protocol):
     """One connection to an upstream, made and owned by a ``Pool``."""
 
     __slots__ = (
+        "_answer",
         "_barren",
         "_body_sent",
         "_complete",
-        "_fields",
         "_head",
         "_head_at",
         "_interim",
@@ -49,7 +51,6 @@ class ClientConnection(asyncio.Protocol):
         "_pool",
         "_received",
         "_spoilt",
-        "_status",
         "_told",
         "_until_close",
         "begun",
@@ -82,7 +83,7 @@ class ClientConnection(asyncio.Protocol):
     def begin(self, call: Call) -> None:
         """Send a request, or keep it until the connection is there."""
         self.call = call
-        self._status = 0
+        self._answer: Answer | None = None
         self._head = b""
         self._head_at = 0
         self.begun = 0
@@ -193,7 +194,9 @@ class ClientConnection(asyncio.Protocol):
         if call is None:
             self._break()  # Nobody asked: whatever this is, it must not become the answer to the next request.
             return
-        if not self._status:
+        if self._answer is None:
+            if not self.begun and self._is_plain(call, data):
+                return
             self._head = self._head + data if self._head else data
         try:
             self._parser.feed_data(data)
@@ -202,16 +205,27 @@ class ClientConnection(asyncio.Protocol):
                 self._fail(Fault.GARBAGE, str(exc.__context__ or exc))
                 return
             self.begun = 2
-        if not self._status:
+        if self._answer is None:
             if len(self._head) - self._head_at > MAX_HEAD_BYTES:
                 self._fail(Fault.GARBAGE, _TOO_LONG)
             return
         pieces = self.pieces
         body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
-        self._hand_on(call, body, len(data))
+        self._hand_on(call, self._answer, body, len(data))
 
-    def _hand_on(self, call: Call, body: bytes, size: int) -> None:
+    def _is_plain(self, call: Call, data: bytes) -> bool:
+        """Hand *data* on when it is by itself a whole answer with a known head, as most are; no parser is asked."""
+        known = self._pool.known_answers.find(data) if not (call.head_only or self._head) else None
+        if known is None or (call.max_body_bytes is not None and len(known[1]) > call.max_body_bytes):
+            return False
+        answer, body = known
+        self._keep, self.begun = True, 1
+        self._settle()
+        call.on_answer(answer, body, True, len(body))
+        return True
+
+    def _hand_on(self, call: Call, answer: Answer, body: bytes, size: int) -> None:
         if call.max_body_bytes is not None:
             self._received += len(body)
             if max(self._received, 0 if call.head_only else self._length or 0) > call.max_body_bytes:
@@ -227,7 +241,7 @@ class ClientConnection(asyncio.Protocol):
                 self._fail(Fault.GARBAGE, _TOO_LONG)
             return
         told, self._told = self._told, True
-        status, fields, length = self._status, self._fields, self._length
+        length = self._length
         if complete:
             if call.head_only:
                 self._spoilt = True  # The parser would take the next answer for the body of this one.
@@ -237,7 +251,7 @@ class ClientConnection(asyncio.Protocol):
         if told:
             call.on_data(body, complete)
         else:
-            call.on_answer(status, fields, body, complete, length)
+            call.on_answer(answer, body, complete, length)
 
     def _part(self) -> None:
         # Who kept the reference could otherwise cancel the next call on this connection.
@@ -310,13 +324,16 @@ class ClientConnection(asyncio.Protocol):
             raise _Ambiguous(_TOO_LONG)
         fields = {LOWER[name]: value for name, value in self.raw.items()}
         self.raw.clear()
-        if head.count(b"\r\n") - 2 != len(fields) or b" \r\n" in head or b"\t\r\n" in head:
-            self._fields = field_lines(head)
-            fields = _checked(self._fields)
-        else:
-            self._fields = list(fields.items())
+        lines: Iterable[tuple[bytes, bytes]] = fields.items()
+        plain = head.count(b"\r\n") - 2 == len(fields) and b" \r\n" not in head and b"\t\r\n" not in head
+        if not plain:
+            lines = field_lines(head)
+            fields = _checked(lines)
         self._head = b""
         self._frame(status, fields, head)
+        self._answer = Answer(status, [line for line in lines if line[0] not in _TOLD_APART], {})
+        if plain and self._keep and self._length is not None and status not in BODILESS:
+            self._pool.known_answers.learn(head, self._answer)
 
     def _frame(self, status: int, fields: dict[bytes, bytes], head: bytes) -> None:
         minor = 1 if head.startswith(b"HTTP/1.1 ") else 0
@@ -329,7 +346,6 @@ class ClientConnection(asyncio.Protocol):
         coding = fields.get(b"transfer-encoding")
         if coding is not None and (coding.lower() != b"chunked" or not minor):
             raise _Ambiguous("a transfer coding other than chunked")
-        self._status = status
         if self.call is not None and self.call.head_only:
             self._complete = True
         elif length is None and coding is None and status not in BODILESS:

@@ -8,6 +8,7 @@ import ssl as tls
 from entrepot.wire.call import Call
 from entrepot.wire.client import ClientConnection
 from entrepot.wire.clock import Clock
+from entrepot.wire.heads import KnownAnswers
 from entrepot.wire.limits import Patience
 
 _MAX_IDLE = 1_024
@@ -41,6 +42,7 @@ class Pool:
         self.patience = patience
         self.clock = clock
         self.closed = False
+        self.known_answers = KnownAnswers()
         self._max_idle = _MAX_IDLE
         self._connections: set[ClientConnection] = set()
         self._idle: dict[ClientConnection, None] = {}
