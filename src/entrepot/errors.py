@@ -12,6 +12,7 @@
     │   ├── TargetTooLong             414 target-too-long
     │   ├── UnsupportedMediaType      415 unsupported-media-type
     │   ├── InvalidBody               422 invalid-body
+    │   ├── IdempotencyMismatch       422 idempotency-mismatch    the key is of another request
     │   ├── HeadersTooLarge           431 headers-too-large
     │   ├── NotImplementedHere        501 not-implemented
     │   └── HttpVersionNotSupported   505 http-version-not-supported
@@ -22,8 +23,12 @@
     │   └── RecordNotFound            404 record-not-found
     ├── MethodNotAllowed              405 method-not-allowed
     ├── Conflict                      409 conflict
+    │   ├── OutcomeUnclear            409 outcome-unclear         whether a change was made cannot be found out
+    │   ├── IdempotencyInWork         409 idempotency-in-work     the first request with the key has no answer yet
+    │   └── TransactionSent           409 transaction-sent        too late to cancel
     ├── PreconditionFailed            412 precondition-failed
     ├── TooManyRequests               429 too-many-requests
+    │   └── TooMuchQueued             429 too-much-queued         the partner has too much waiting
     ├── UpstreamError
     │   ├── UpstreamRejected          422 upstream-rejected       the record breaks a rule of the upstream
     │   ├── UpstreamMisconfigured     502 upstream-misconfigured  account or catalog, never the partner's fault
@@ -94,6 +99,12 @@ class InvalidBody(InputError):
     code, status, title = "invalid-body", 422, "The body breaks the schema of the endpoint"
 
 
+class IdempotencyMismatch(InputError):
+    """The ``Idempotency-Key`` was used for another request before."""
+
+    code, status, title = "idempotency-mismatch", 422, "The Idempotency-Key is that of another request"
+
+
 class HeadersTooLarge(InputError):
     """More header bytes or fields than the gateway reads."""
 
@@ -154,6 +165,24 @@ class Conflict(Error):
     code, status, title = "conflict", 409, "The request conflicts with the state of the record"
 
 
+class OutcomeUnclear(Conflict):
+    """Whether an earlier try of the change was carried out cannot be told any more, so it is not safe to repeat."""
+
+    code, title = "outcome-unclear", "It cannot be told whether the change was made"
+
+
+class IdempotencyInWork(Conflict):
+    """The first request with this ``Idempotency-Key`` has not been answered yet."""
+
+    code, title, retryable = "idempotency-in-work", "The request with this Idempotency-Key is still in work", True
+
+
+class TransactionSent(Conflict):
+    """The transaction was sent to the upstream, or may have been, and cannot be cancelled any more."""
+
+    code, title = "transaction-sent", "The transaction can no longer be cancelled"
+
+
 class PreconditionFailed(Error):
     """``If-Match`` names another state of the record than the present one (RFC 9110, section 13.1.1)."""
 
@@ -164,6 +193,12 @@ class TooManyRequests(Error):
     """A rate limit of the client or the endpoint is used up."""
 
     code, status, title, retryable = "too-many-requests", 429, "The rate limit is used up", True
+
+
+class TooMuchQueued(TooManyRequests):
+    """As much of the partner waits to be delivered as may."""
+
+    code, title = "too-much-queued", "Too much waits to be delivered"
 
 
 class UpstreamError(Error):

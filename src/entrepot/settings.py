@@ -32,7 +32,7 @@ class StoreSettings:
     )
     url: str = setting(
         "sqlite:///{directory}/entrepot.db",
-        "The database, as a SQLAlchemy URL; {directory} stands for the directory above.",
+        "The database: sqlite:////path, {directory} being the one above, or postgresql+psycopg://user@host/name.",
         secret=True,
     )
 
@@ -123,6 +123,43 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerSettings:
+    """What was accepted, and how long it is remembered."""
+
+    bodies_s: float = setting(
+        7 * 86400.0,
+        "Bodies and answers of delivered and cancelled transactions are dropped after this; dead ones keep theirs.",
+        least=0,
+    )
+    rows_s: float = setting(
+        90 * 86400.0, "Finished transactions are forgotten after this; partners then get 404 for them.", least=60
+    )
+    keys_s: float = setting(
+        24 * 3600.0,
+        "An Idempotency-Key is remembered this long; a later repeat of its request is a new one.",
+        least=60,
+    )
+    min_free_bytes: int = setting(
+        256 << 20, "With less free space under the store nothing more is accepted: writes are 503.", least=0
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CourierSettings:
+    """The courier: what delivers the work that was accepted."""
+
+    lease_s: float = setting(
+        30.0, "Work of a courier that died is taken up again after this; longer hides it longer.", least=1, most=3600
+    )
+    poll_s: float = setting(
+        0.02, "How often a courier looks whether something new was accepted; this is read from memory.", least=0.001
+    )
+    graceful_timeout_s: float = setting(
+        30.0, "Deliveries in flight at a stop may take this long; later their outcome is unknown.", least=0
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class TokenSettings:
     """Access tokens."""
 
@@ -158,6 +195,8 @@ class Settings:
     portal: PortalSettings = field(default_factory=PortalSettings)
     console: ConsoleSettings = field(default_factory=ConsoleSettings)
     metrics: MetricsSettings = field(default_factory=MetricsSettings)
+    ledger: LedgerSettings = field(default_factory=LedgerSettings)
+    courier: CourierSettings = field(default_factory=CourierSettings)
     tokens: TokenSettings = field(default_factory=TokenSettings)
     log: LogSettings = field(default_factory=LogSettings)
 
@@ -191,6 +230,8 @@ def _source(path: Path | None, environ: Mapping[str, str]) -> list[Path]:
 def _check(settings: Settings) -> Iterator[Complaint]:
     if settings.tokens.expires_s > settings.tokens.max_expires_s:
         yield Complaint("tokens", "expires", "must not be longer than max_expires")
+    if settings.ledger.bodies_s > settings.ledger.rows_s:
+        yield Complaint("ledger", "bodies", "must not be longer than rows, which they are part of")
     if settings.gateway.max_target_bytes > settings.gateway.max_header_bytes:
         yield Complaint("gateway", "max_target", "must not be larger than max_header, which it is part of")
 

@@ -30,8 +30,8 @@ def clock(now):
 
 
 @pytest.fixture
-def database(tmp_path):
-    database = open_database(f"sqlite:///{tmp_path}/store/entrepot.db")
+def database(store_url):
+    database = open_database(store_url)
     schema.prepare(database)
     yield database
     database.close()

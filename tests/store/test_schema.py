@@ -5,12 +5,15 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import CheckConstraint, inspect, text
+from sqlalchemy import CheckConstraint, func, insert, inspect, select, text
+from sqlalchemy.exc import IntegrityError
 
 from entrepot.errors import StoreUnavailable
 from entrepot.store import schema
+from entrepot.store.catalog import CatalogObject, CatalogRevision
 from entrepot.store.engine import open_database
 from entrepot.store.identity import Revocation, Token
+from entrepot.store.ledger import attempts, holds, idempotency_keys, plans, queues, transactions
 
 MOMENT = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -18,6 +21,57 @@ MOMENT = datetime(2026, 11, 21, tzinfo=UTC)
 def stamp(database, revision):
     with database.transaction() as session:
         session.execute(text("UPDATE alembic_version SET version_num = :it"), {"it": revision})
+
+
+def fill(database):
+    """Put a row into every table."""
+    with database.transaction() as session:
+        session.add_all(rows())
+        session.add(CatalogObject(kind="upstreams", name="erp", definition={"a": 1}, origin="file", place="a.yaml:1"))
+        session.add(CatalogRevision(number=1, document={}, types={}, digest="d", summary="", made_by="test"))
+        for table, row in ledger_rows():
+            session.execute(insert(table), [row])
+
+
+def ledger_rows():
+    work = {
+        "id": "018f0000-0000-7000-8000-000000000000",
+        "partner": "p",
+        "client": "c",
+        "endpoint": "orders",
+        "upstream": "erp",
+        "kind": "create",
+        "operation_id": "o",
+        "plan": "d",
+        "target": "POST /orders",
+        "facts": "{}",
+        "body": b"\x00\xff",
+        "size": 2,
+        "state": "queued",
+        "applied": "no",
+        "due_at": 1.5,
+        "accepted_at": 1.5,
+        "expires_at": 9e9,
+        "attempts": 1,
+    }
+    attempt = {"number": 1, "courier": "host-1", "started_at": 1.5, "ended_at": 2.5, "outcome": "transient"}
+    key = {"digest": "k", "request": "r", "transaction_id": work["id"], "queued": 1, "expires_at": 9e9}
+    return [
+        (plans, {"digest": "d", "document": "{}"}),
+        (transactions, work | {"seq": 1}),
+        (attempts, attempt | {"transaction_seq": 1, "status": 503, "code": "upstream-unavailable", "detail": ""}),
+        (queues, {"upstream": "erp", "partner": "p", "unfinished": 1, "bytes": 2**40}),
+        (idempotency_keys, key),
+        (holds, {"upstream": "*", "reason": "maintenance", "detail": "", "since": 1.5}),
+    ]
+
+
+def counts(database):
+    with database.reading() as session:
+        return {
+            table.name: session.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in schema.metadata().sorted_tables
+        }
 
 
 def rows():
@@ -63,18 +117,15 @@ def test_every_constraint_in_the_database_is_the_one_of_the_model(database):
 
 
 def test_rows_outlive_a_second_upgrade(database):
-    with database.transaction() as session:
-        session.add_all(rows())
+    fill(database)
 
     schema.upgrade(database)
 
-    with database.reading() as session:
-        assert session.query(Token).count() == session.query(Revocation).count() == 1
+    assert set(counts(database).values()) == {1}
 
 
 def test_there_is_a_way_back_with_rows_and_forth_again(database):
-    with database.transaction() as session:
-        session.add_all(rows())
+    fill(database)
 
     with database.migrating() as connection:
         command.downgrade(schema.alembic_config(connection), "base")
@@ -82,6 +133,60 @@ def test_there_is_a_way_back_with_rows_and_forth_again(database):
     schema.upgrade(database)
 
     assert schema.status(database).pending == ()
+    assert set(counts(database).values()) == {0}
+
+
+def test_every_change_has_a_way_back_of_its_own(database):
+    directory = schema.ScriptDirectory.from_config(schema.alembic_config(None))
+    fill(database)
+
+    for change in directory.walk_revisions():
+        before = schema.status(database).current
+        with database.migrating() as connection:
+            command.downgrade(schema.alembic_config(connection), "-1")
+        after = schema.status(database).current
+
+        assert (before, after) == (change.revision, change.down_revision)
+
+
+def test_the_ledger_goes_back_and_leaves_tokens_and_catalog(database):
+    fill(database)
+
+    with database.migrating() as connection:
+        command.downgrade(schema.alembic_config(connection), "s1_0002")
+    schema.upgrade(database)
+
+    found = counts(database)
+    assert found["tokens"] == found["catalog_revisions"] == 1
+    assert found["transactions"] == found["ledger_plans"] == 0
+
+
+def test_what_is_written_is_read_back_as_it_was(database):
+    fill(database)
+
+    with database.reading() as session:
+        row = session.execute(select(transactions)).one()
+        queue = session.execute(select(queues)).one()
+
+    assert (row.body, row.due_at, row.order_key, row.expires_at) == (b"\x00\xff", 1.5, None, 9e9)
+    assert queue.bytes == 2**40
+
+
+def test_attempts_go_with_their_transaction(database):
+    fill(database)
+
+    with database.writing() as connection:
+        connection.execute(transactions.delete())
+
+    assert counts(database)["attempts"] == 0
+
+
+@pytest.mark.parametrize(("column", "value"), [("state", "lost"), ("applied", "maybe"), ("plan", "absent")])
+def test_a_transaction_outside_the_rules_is_refused(database, column, value):
+    fill(database)
+
+    with pytest.raises(IntegrityError), database.writing() as connection:
+        connection.execute(transactions.update().values({column: value}))
 
 
 def test_changes_are_in_one_line():
@@ -106,7 +211,9 @@ def test_an_upgrade_that_breaks_off_changes_nothing(empty):
     assert inspect(empty.engine).get_table_names() == []
 
 
-def test_a_migration_that_leaves_rows_without_their_owner_is_undone(empty):
+def test_a_migration_that_leaves_rows_without_their_owner_is_undone(sqlite_url):
+    empty = open_database(sqlite_url)
+
     def orphan():
         with empty.migrating() as connection:
             connection.exec_driver_sql("CREATE TABLE a (id INTEGER PRIMARY KEY)")
@@ -117,10 +224,11 @@ def test_a_migration_that_leaves_rows_without_their_owner_is_undone(empty):
         orphan()
 
     assert inspect(empty.engine).get_table_names() == []
+    empty.close()
 
 
-def test_two_first_starts_at_once_make_the_tables_once(url):
-    databases = [open_database(url) for _ in range(3)]
+def test_two_first_starts_at_once_make_the_tables_once(store_url):
+    databases = [open_database(store_url) for _ in range(3)]
     threads = [threading.Thread(target=schema.prepare, args=(database,)) for database in databases]
 
     for thread in threads:

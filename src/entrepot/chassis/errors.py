@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 PROBLEM_TYPE = "application/problem+json"
+Applied = Literal["no", "yes", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,8 @@ class Error(Exception):
     """An error that a caller is told of; subclasses set the class attributes.
 
     *errors* are the single mistakes; *retry_after_s* becomes ``Retry-After``; *headers* are added to the answer.
-    The message is for the caller: it says what, which and how much, and never holds a secret.
+    The message is for the caller: it says what, which and how much, and never holds a secret. *applied* says whether
+    the change that was asked for has been made all the same; None where nobody said so.
     """
 
     code: ClassVar[str] = "internal-error"
@@ -48,6 +50,7 @@ class Error(Exception):
         headers: Sequence[tuple[str, str]] = (),
     ) -> None:
         super().__init__(message or self.title)
+        self.applied: Applied | None = None
         self.errors = tuple(errors)
         self.retry_after_s = retry_after_s
         self.headers = tuple(headers)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, make_url
 from sqlalchemy import exc as db_exc
 from sqlalchemy.orm import Session
 
 from entrepot.errors import SettingsError, StoreUnavailable
+from entrepot.store.backend import WRITING, Backend
+from entrepot.store.postgresql import PostgreSQL
+from entrepot.store.sqlite import SQLite
 
 BUSY_TIMEOUT_S = 5.0
-WRITING = "entrepot_writing"
+
+# What is missing in the schema or in the rights on it (postgresql.org/docs, "PostgreSQL Error Codes"): an operator
+# mends it, as SQLite's "no such table". Other ProgrammingErrors are mistakes of this program.
+_NOT_SET_UP = {"42501", "42P01", "42703", "3F000"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +27,36 @@ class Database:
     """An open database. Threads share it; a process that forks opens its own afterwards."""
 
     url: URL
-    engine: Engine = field(repr=False)
-    busy_timeout_s: float = BUSY_TIMEOUT_S
+    backend: Backend = field(repr=False)
+
+    @property
+    def engine(self) -> Engine:
+        """What gives connections, for those who read the schema."""
+        return self.backend.engine
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """Give a session that may write; it is committed and on disk when the block ends, rolled back when it raises.
 
-        On SQLite the transaction has the one right to write from its first statement on, and waits for it at most
-        *busy_timeout_s*. Raises StoreUnavailable.
+        It has the one right to write from its first statement on, and waits for it at most as long as the database
+        was opened for, in the order in which writers of all processes came. Raises StoreUnavailable; when a server
+        went away at the commit, what was written may be there all the same.
         """
-        with translated(), Session(self._engine(writing=True), expire_on_commit=False) as session, session.begin():
+        with self.writing() as connection, Session(connection, expire_on_commit=False) as session:
             yield session
+            session.flush()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection that may write: as ``transaction``, for statements on tables. Raises StoreUnavailable."""
+        # The connection comes first, and goes last, so that nothing is done in a turn that can be done outside.
+        with (
+            translated(),
+            self._writing_engine().connect() as connection,
+            self.backend.turn(connection),
+            connection.begin(),
+        ):
+            yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -44,69 +64,51 @@ class Database:
 
         Raises StoreUnavailable.
         """
-        with translated(), Session(self.engine, expire_on_commit=False) as session:
+        engine = self.engine.execution_options(**self.backend.reading_options)
+        with translated(), Session(engine, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
         """Give a connection that may change the schema, all or nothing, one process at a time.
 
-        Foreign keys are checked at the end and not on the way: SQLite changes a table by dropping and copying it,
-        which would delete the rows that refer to it. Raises StoreUnavailable.
+        Raises StoreUnavailable.
         """
-        engine = make_engine(self.url, self.busy_timeout_s, foreign_keys=False)
-        try:
-            with translated(), engine.execution_options(**{WRITING: True}).begin() as connection:
-                yield connection
-                if connection.exec_driver_sql("PRAGMA foreign_key_check").first() is not None:
-                    raise StoreUnavailable("the migration leaves rows that refer to nothing; nothing was changed")
-        finally:
-            engine.dispose()
+        with translated(), self.backend.migrating() as connection:
+            yield connection
+
+    def give_back(self, pages: int) -> int:
+        """Give at most *pages* pages that deleted rows left back to the file system, and return how many.
+
+        Other writers wait meanwhile: some ten microseconds a page. Raises StoreUnavailable.
+        """
+        with self.writing() as connection:
+            return self.backend.give_back(connection, pages)
 
     def close(self) -> None:
         """Close all connections; the database may not be used afterwards."""
-        self.engine.dispose()
+        self.backend.close()
 
-    def _engine(self, *, writing: bool) -> Engine:
-        return self.engine.execution_options(**{WRITING: writing})
+    def _writing_engine(self) -> Engine:
+        return self.engine.execution_options(**{WRITING: True})
 
 
 def open_database(url: str, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Database:
-    """Return the database at *url* (``sqlite:////absolute/path``), making an empty file when there is none.
+    """Return the database at *url*, whose writers wait at most *busy_timeout_s* for each other.
 
-    Its file is readable by its owner alone, and so are the ones that SQLite puts beside it. Raises SettingsError for a
-    URL of another kind, StoreUnavailable when the file cannot be made or opened.
+    ``sqlite:////absolute/path`` is made when there is none, readable by its owner alone, as are the files beside it.
+    ``postgresql+psycopg://user@host/name`` must be there. Raises SettingsError for a URL of another kind,
+    StoreUnavailable when the database cannot be made or opened.
     """
-    parsed = _sqlite_url(url)
-    path = Path(str(parsed.database))
-    try:
-        _make_private(path)
-    except OSError as exc:
-        raise StoreUnavailable(f"the database {path} cannot be opened: {exc.strerror}") from exc
-    database = Database(parsed, make_engine(parsed, busy_timeout_s), busy_timeout_s)
+    parsed = _parsed(url)
+    database = Database(parsed, _backend(parsed, busy_timeout_s))
     try:
         with translated(), database.engine.connect():
             pass
-    except StoreUnavailable:
+    except BaseException:
         database.close()
         raise
     return database
-
-
-def make_engine(url: URL, busy_timeout_s: float, *, foreign_keys: bool = True) -> Engine:
-    """Return an engine whose connections are set up for safety: WAL, ``synchronous=FULL``, private files."""
-    engine = create_engine(url, connect_args={"timeout": busy_timeout_s})
-
-    def set_up(connection: Any, _record: object) -> None:
-        # sqlite3 begins a transaction before some statements only, and never before DDL; so it is told to begin
-        # none, and _begin does (docs.sqlalchemy.org, "Serializable isolation / Savepoints / Transactional DDL").
-        connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", f"foreign_keys={int(foreign_keys)}"):
-            connection.execute(f"PRAGMA {pragma}").close()
-
-    event.listen(engine, "connect", set_up)
-    event.listen(engine, "begin", _begin)
-    return engine
 
 
 @contextmanager
@@ -117,42 +119,31 @@ def translated() -> Iterator[None]:
     """
     try:
         yield
-    except (db_exc.IntegrityError, db_exc.DataError, db_exc.ProgrammingError):
+    except (db_exc.IntegrityError, db_exc.DataError):
         raise
     except db_exc.DBAPIError as exc:
-        # Without the statement and its values, which may be personal data.
-        raise StoreUnavailable(f"the database does not answer: {exc.orig}", retry_after_s=BUSY_TIMEOUT_S) from exc
+        if isinstance(exc, db_exc.ProgrammingError) and getattr(exc.orig, "sqlstate", None) not in _NOT_SET_UP:
+            raise
+        raise StoreUnavailable(f"the database does not answer: {_reason(exc)}", retry_after_s=BUSY_TIMEOUT_S) from exc
     except db_exc.TimeoutError as exc:
         raise StoreUnavailable("all connections to the database are in use", retry_after_s=BUSY_TIMEOUT_S) from exc
 
 
-def _begin(connection: Connection) -> None:
-    # A transaction that reads first and writes later cannot wait for another writer: SQLite fails it at once
-    # (sqlite.org/isolation.html, SQLITE_BUSY_SNAPSHOT). So writers ask for the right to write first.
-    writing = connection.get_execution_options().get(WRITING)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+def _reason(exc: db_exc.DBAPIError) -> str:
+    # One line, without the statement, its values and PostgreSQL's details, which may be personal data.
+    return str(exc.orig).partition("\n")[0].strip()
 
 
-def _sqlite_url(url: str) -> URL:
+def _parsed(url: str) -> URL:
     try:
-        parsed = make_url(url)
+        return make_url(url)
     except db_exc.ArgumentError as exc:
         raise SettingsError("the URL of the store is not understood; it looks like sqlite:////absolute/path") from exc
-    if parsed.get_backend_name() != "sqlite":
-        raise SettingsError(f"the store is SQLite; a URL of {parsed.get_backend_name()!r} is not supported")
-    if not Path(parsed.database or "").is_absolute():
-        raise SettingsError("the URL of the store needs an absolute path: sqlite:////var/lib/entrepot/entrepot.db")
-    return parsed
 
 
-def _make_private(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if path.parent.stat().st_mode & stat.S_IWOTH:
-        raise StoreUnavailable(f"anyone may write to {path.parent}; take that away: chmod o-w {path.parent}")
-    # SQLite gives its -wal and -shm files the mode of the database (sqlite.org/src, os_unix.c findCreateFileMode).
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        if os.fstat(descriptor).st_mode & 0o077:
-            os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
+def _backend(url: URL, busy_timeout_s: float) -> Backend:
+    if url.drivername in {"sqlite", "sqlite+pysqlite"}:
+        return SQLite(url, busy_timeout_s)
+    if url.drivername in {"postgresql", "postgresql+psycopg"}:
+        return PostgreSQL(url, busy_timeout_s)
+    raise SettingsError(f"the store is SQLite or PostgreSQL (psycopg); a URL of {url.drivername!r} is not supported")

@@ -1,0 +1,294 @@
+import pytest
+from ledger_support import ANSWER, DAY_S, NOW, PLAN, key, new
+from sqlalchemy import select
+
+from entrepot.ledger.entries import Acceptance, Accepted, AnswerOf, GoOn, MemoryOf, PlanText, Quota, Refused, Replayed
+from entrepot.ledger.intake import accept, keep_answers, keep_memories
+from entrepot.ledger.operate import hold_client
+from entrepot.store.ledger import idempotency_keys, plans, transactions
+
+
+def test_what_is_accepted_is_there_as_it_was_brought(ledger):
+    id_ = ledger.queue(facts={"variables": {"id": "A1"}, "values": {"contact": 14}}, body=b"\xff\x00")
+
+    (lease,) = ledger.claim()
+    assert (lease.id, lease.facts, lease.body) == (
+        id_,
+        {"variables": {"id": "A1"}, "values": {"contact": 14}},
+        b"\xff\x00",
+    )
+    assert (lease.plan, lease.kind, lease.client, lease.applied, lease.attempts) == (
+        PLAN,
+        "create",
+        "azure-shop",
+        "no",
+        0,
+    )
+    assert (lease.accepted_at, lease.expires_at, lease.memory) == (NOW, NOW + 3 * DAY_S, None)
+
+
+def test_a_batch_of_hundreds_is_accepted_in_its_order(ledger):
+    items = [Acceptance(new(body=str(number).encode()), Quota()) for number in range(337)]
+
+    admissions = ledger.accept(*items)
+
+    assert admissions == [Accepted(item.transaction.id) for item in items]
+    assert [lease.body for lease in ledger.claim(1000)] == [str(number).encode() for number in range(337)]
+
+
+def test_a_plan_is_kept_once_however_often_it_is_brought(ledger):
+    other = PlanText("d" * 64, "{}")
+    ledger.accept(*[Acceptance(new(plan=plan), Quota()) for plan in (PLAN, other, PLAN)])
+    ledger.accept(Acceptance(new(), Quota()))
+
+    assert ledger.count(plans) == 2
+
+
+def test_the_same_request_with_the_same_key_is_one_transaction(ledger):
+    first = ledger.bring(key=key())
+    again = ledger.bring(key=key())
+
+    assert again == Accepted(first.id, replayed=True)
+    assert ledger.count() == 1
+
+
+def test_two_of_one_batch_with_the_same_key_are_one_transaction(ledger):
+    first, second = ledger.accept(Acceptance(new(), Quota(), key()), Acceptance(new(), Quota(), key()))
+
+    assert second == Accepted(first.id, replayed=True)
+    assert ledger.count() == 1
+
+
+def test_a_key_that_is_brought_with_another_request_is_refused(ledger):
+    ledger.bring(key=key())
+
+    assert ledger.bring(key=key(request="other")) == Refused("mismatch")
+    assert ledger.count() == 1
+
+
+def test_a_key_whose_direct_request_is_in_work_is_refused(ledger):
+    first = ledger.bring(when="never", key=key())
+
+    assert isinstance(first, GoOn)
+    assert ledger.bring(when="never", key=key()) == Refused("in-work")
+    assert ledger.bring(when="always", key=key()) == Refused("in-work")
+    assert ledger.count() == 0
+
+
+def test_a_key_whose_direct_request_was_answered_gives_the_answer_again(ledger):
+    first = ledger.bring(when="never", key=key())
+    ledger.do(keep_answers, [AnswerOf(key().digest, ANSWER)], ledger.now)
+
+    assert ledger.bring(when="never", key=key()) == Replayed(first.id, ANSWER)
+    assert ledger.bring(when="always", key=key()) == Replayed(first.id, ANSWER)
+
+
+def test_an_answer_of_any_bytes_comes_back_as_it_was(ledger):
+    answer = type(ANSWER)(200, b"x-name: J\xf6rg\r\n", b"\x89PNG\xff")
+    ledger.bring(when="never", key=key())
+    ledger.do(keep_answers, [AnswerOf(key().digest, answer)], ledger.now)
+
+    assert ledger.bring(when="never", key=key()).answer == answer
+
+
+def test_a_key_that_came_to_nothing_is_free_again(ledger):
+    first = ledger.bring(when="never", key=key())
+    ledger.do(keep_answers, [AnswerOf(key().digest, None)], ledger.now)
+
+    second = ledger.bring(when="never", key=key(request="other"))
+
+    assert second == GoOn(second.id)
+    assert second.id != first.id
+
+
+def test_the_key_of_queued_work_is_not_freed(ledger):
+    first = ledger.bring(key=key())
+    ledger.do(keep_answers, [AnswerOf(key().digest, None)], ledger.now)
+
+    assert ledger.bring(key=key()) == Accepted(first.id, replayed=True)
+
+
+def test_a_direct_request_whose_worker_was_lost_goes_on_as_the_same_transaction(ledger):
+    first = ledger.bring(when="never", key=key())
+    ledger.do(keep_memories, [MemoryOf(key().digest, {"write_date": "then"})], ledger.now)
+    ledger.now += 31
+
+    again = ledger.bring(when="never", key=key(leased_until=NOW + 61))
+
+    assert again == GoOn(first.id, again=True, memory={"write_date": "then"})
+    assert ledger.bring(when="never", key=key()) == Refused("in-work")
+
+
+def test_a_direct_request_whose_worker_was_lost_is_queued_as_the_same_transaction(ledger):
+    first = ledger.bring(when="never", key=key())
+    ledger.do(keep_memories, [MemoryOf(key().digest, {"write_date": "then"})], ledger.now)
+    ledger.now += 31
+
+    again = ledger.bring(when="always", key=key())
+
+    assert again == Accepted(first.id)
+    (lease,) = ledger.claim()
+    assert (lease.id, lease.applied, lease.memory) == (first.id, "unknown", {"write_date": "then"})
+    assert ledger.bring(key=key()) == Accepted(first.id, replayed=True)
+
+
+def test_a_key_that_has_expired_counts_as_none(ledger):
+    first = ledger.bring(key=key())
+    ledger.now += DAY_S + 1
+
+    second = ledger.bring(key=key(request="other", expires_at=ledger.now + DAY_S))
+
+    assert second == Accepted(second.id)
+    assert second.id != first.id
+
+
+def test_a_partner_may_have_only_so_many_waiting_over_all_upstreams(ledger):
+    quota = Quota(transactions=2)
+    ledger.bring(quota=quota, upstream="erp")
+    ledger.bring(quota=quota, upstream="carrier")
+
+    assert ledger.bring(quota=quota) == Refused("too-many")
+    assert isinstance(ledger.bring(quota=quota, partner="other"), Accepted)
+
+
+def test_the_quota_counts_what_the_same_batch_has_accepted(ledger):
+    items = [Acceptance(new(), Quota(transactions=2)) for _ in range(4)]
+
+    assert ledger.accept(*items)[2:] == [Refused("too-many")] * 2
+    assert ledger.count() == 2
+
+
+def test_a_partner_may_have_only_so_many_bytes_waiting(ledger):
+    quota = Quota(bytes=1100)
+    ledger.bring(quota=quota, body=b"x" * 1000)
+
+    assert ledger.bring(quota=quota, body=b"x" * 100) == Refused("too-large")
+    assert isinstance(ledger.bring(quota=quota, body=b""), Accepted)
+
+
+def test_what_is_refused_for_the_quota_does_not_take_its_key(ledger):
+    assert ledger.bring(quota=Quota(transactions=0), key=key()) == Refused("too-many")
+
+    assert ledger.bring(key=key()).replayed is False
+
+
+def test_what_was_delivered_no_longer_counts(ledger):
+    ledger.deliver()
+
+    assert ledger.waiting() == {}
+    assert isinstance(ledger.bring(quota=Quota(transactions=1)), Accepted)
+
+
+def test_whoever_follows_waits(ledger):
+    ledger.queue(order_key="k")
+    follower = ledger.queue(order_key="k")
+    ledger.queue(order_key="other")
+
+    assert ledger.row(follower).due_at is None
+    assert [lease.id for lease in ledger.claim()].count(follower) == 0
+
+
+def test_whoever_follows_one_of_the_same_batch_waits(ledger):
+    _, second = ledger.accept(*[Acceptance(new(order_key="k"), Quota()) for _ in range(2)])
+
+    assert ledger.row(second.id).due_at is None
+
+
+def test_an_auto_write_goes_directly_when_nothing_is_before_it(ledger):
+    ledger.deliver(order_key="k")
+
+    admission = ledger.bring(when="behind", order_key="k", key=key())
+
+    assert admission == GoOn(admission.id)
+    assert ledger.bring(when="behind", order_key="k", key=key()) == Refused("in-work")
+
+
+@pytest.mark.parametrize("state", ["queued", "sending", "dead", "held"])
+def test_an_auto_write_queues_behind_whatever_is_before_it(ledger, state):
+    first = ledger.die(order_key="k") if state == "dead" else ledger.queue(order_key="k")
+    if state in {"sending", "held"}:
+        (lease,) = ledger.claim()
+    if state == "held":
+        ledger.settle(lease, "held", "unknown", reason="conflict")
+    assert ledger.see(first).state == state
+
+    admission = ledger.bring(when="behind", order_key="k")
+
+    assert isinstance(admission, Accepted)
+    assert ledger.see(admission.id).follows == first
+
+
+def test_an_auto_write_without_an_order_goes_directly(ledger):
+    ledger.queue(order_key=None)
+
+    assert isinstance(ledger.bring(when="behind", order_key=None), GoOn)
+
+
+def test_a_direct_write_that_came_to_no_end_becomes_the_same_transaction(ledger):
+    direct = new()
+    ledger.accept(Acceptance(direct, Quota(), key(), "never"))
+    late = new(
+        id=direct.id, state="waiting", applied="unknown", attempts=1, due_at=NOW + 130, memory={"write_date": "then"}
+    )
+
+    (admission,) = ledger.accept(Acceptance(late, Quota(transactions=0), key(), "handed-over"))
+
+    assert admission == Accepted(direct.id)
+    assert ledger.bring(key=key()) == Accepted(direct.id, replayed=True)
+    assert ledger.claim() == []
+    ledger.now += 130
+    (lease,) = ledger.claim()
+    assert (lease.id, lease.applied, lease.attempts, lease.memory) == (direct.id, "unknown", 1, {"write_date": "then"})
+
+
+def test_a_direct_write_that_is_handed_over_twice_is_one_transaction(ledger):
+    direct = new(state="waiting", applied="unknown", attempts=1)
+    ledger.accept(Acceptance(direct, Quota(), key(), "handed-over"))
+
+    (second,) = ledger.accept(Acceptance(direct, Quota(), key(), "handed-over"))
+
+    assert second == Accepted(direct.id, replayed=True)
+    assert ledger.count() == 1
+
+
+def test_a_direct_write_that_another_has_finished_is_not_handed_over(ledger):
+    first = ledger.bring(when="never", key=key())
+    ledger.now += 31
+    ledger.bring(when="never", key=key(leased_until=NOW + 61))
+    ledger.do(keep_answers, [AnswerOf(key().digest, ANSWER)], ledger.now)
+
+    late = new(id=first.id, state="waiting", applied="unknown", attempts=1)
+    (admission,) = ledger.accept(Acceptance(late, Quota(), key(), "handed-over"))
+
+    assert admission == Replayed(first.id, ANSWER)
+    assert ledger.count() == 0
+
+
+def test_what_a_held_client_brings_is_accepted_and_held(ledger):
+    ledger.do(hold_client, "azure-shop", ledger.now)
+
+    id_ = ledger.queue()
+
+    sight = ledger.see(id_)
+    assert (sight.state, sight.reason, sight.due_at) == ("held", "client", None)
+    assert ledger.see(ledger.queue(client="another")).state == "queued"
+
+
+def test_nothing_is_due_later_than_a_month_from_now(ledger):
+    id_ = ledger.queue(due_at=NOW + 365 * DAY_S)
+
+    assert ledger.row(id_).due_at == NOW + 31 * DAY_S
+
+
+def test_a_batch_that_is_rolled_back_leaves_nothing(ledger):
+    def break_off(connection):
+        accept(connection, [Acceptance(new(), Quota(), key())], NOW)
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        ledger.do(break_off)
+
+    with ledger.database.reading() as session:
+        for table in (transactions, idempotency_keys, plans):
+            assert session.connection().execute(select(table)).all() == []
+    assert ledger.waiting() == {}

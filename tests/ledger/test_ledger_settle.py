@@ -1,0 +1,248 @@
+import random
+
+import pytest
+from ledger_support import ANSWER, DAY_S, NOW, Ledger, attempt, new
+from sqlalchemy import select
+
+from entrepot.ledger.entries import Acceptance, Memory, Quota, Settlement
+from entrepot.ledger.operate import cancel, hold_client, replay, skip
+from entrepot.ledger.settle import remember, settle
+from entrepot.store.ledger import attempts, transactions
+
+PROBLEM = {"title": "no such product", "status": 422}
+
+
+def claimed(ledger: Ledger, **values):
+    ledger.queue(**values)
+    (lease,) = ledger.claim()
+    return lease
+
+
+def test_what_was_delivered_shows_its_answer_and_its_attempt(ledger):
+    lease = claimed(ledger)
+    ledger.now += 2
+
+    assert ledger.settle(lease) is True
+
+    sight = ledger.see(lease.id)
+    assert (sight.state, sight.applied, sight.answer, sight.finished_at) == ("delivered", "yes", ANSWER, NOW + 2)
+    assert (sight.attempts, sight.tries) == (1, (attempt(),))
+    assert ledger.waiting() == {}
+
+
+def test_a_lease_is_settled_once(ledger):
+    lease = claimed(ledger)
+    ledger.settle(lease, "waiting", "no")
+
+    assert ledger.settle(lease) is False
+    assert ledger.see(lease.id).state == "waiting"
+    assert ledger.count(attempts) == 1
+
+
+def test_a_settlement_with_another_token_changes_nothing(ledger):
+    lease = claimed(ledger)
+
+    wrong = Settlement(lease.seq, "another", "dead", "no", attempt("record"))
+    right = Settlement(lease.seq, lease.token, "delivered", "yes", attempt())
+
+    assert ledger.do(settle, [wrong, right, right], ledger.now) == [False, True, False]
+    assert ledger.see(lease.id).state == "delivered"
+    assert ledger.count(attempts) == 1
+
+
+def test_a_failure_is_kept_until_the_next_result(ledger):
+    lease = claimed(ledger)
+    ledger.settle(lease, "waiting", "unknown", problem=PROBLEM, due_at=NOW + 5)
+    sight = ledger.see(lease.id)
+    assert (sight.state, sight.applied, sight.problem, sight.due_at) == ("waiting", "unknown", PROBLEM, NOW + 5)
+
+    ledger.now += 5
+    (lease,) = ledger.claim()
+    assert (lease.applied, lease.attempts) == ("unknown", 1)
+    assert ledger.see(lease.id).problem == PROBLEM
+    ledger.settle(lease)
+
+    assert ledger.see(lease.id).problem is None
+    assert [tried.outcome for tried in ledger.see(lease.id).tries] == ["transient", "delivered"]
+
+
+def test_what_is_given_back_untried_counts_as_no_attempt(ledger):
+    lease = claimed(ledger)
+
+    ledger.settle(lease, "queued", "no", attempt=None, due_at=NOW)
+
+    sight = ledger.see(lease.id)
+    assert (sight.state, sight.attempts, sight.tries) == ("queued", 0, ())
+    assert len(ledger.claim()) == 1
+
+
+def test_what_is_to_be_tried_again_without_a_moment_is_due_now(ledger):
+    lease = claimed(ledger)
+
+    ledger.settle(lease, "waiting", "no")
+
+    assert ledger.row(lease.id).due_at == NOW
+
+
+def test_nothing_is_put_off_for_more_than_a_month(ledger):
+    lease = claimed(ledger)
+
+    ledger.settle(lease, "waiting", "no", due_at=NOW + 365 * DAY_S)
+
+    assert ledger.row(lease.id).due_at == NOW + 31 * DAY_S
+
+
+def test_what_was_sent_cannot_become_cancelled_by_a_settlement(ledger):
+    lease = claimed(ledger)
+
+    with pytest.raises(ValueError, match="cancelled"):
+        ledger.settle(lease, "cancelled", "no")
+    assert ledger.see(lease.id).state == "sending"
+
+
+def test_what_died_no_longer_counts_for_its_partner(ledger):
+    ledger.die()
+
+    assert ledger.waiting() == {}
+
+
+def test_what_waits_counts_until_it_is_finished(ledger):
+    lease = claimed(ledger, body=b"12345")
+    ledger.settle(lease, "waiting", "no")
+
+    assert ledger.waiting() == {("erp", "azure"): (1, 5 + len('{"variables":{}}'))}
+
+
+def test_the_next_goes_when_the_one_before_it_was_delivered(ledger):
+    lease = claimed(ledger, order_key="k")
+    followers = [ledger.queue(order_key="k") for _ in range(2)]
+    assert ledger.claim() == []
+
+    ledger.settle(lease)
+
+    assert [lease.id for lease in ledger.claim()] == followers[:1]
+
+
+def test_the_next_of_each_ordering_key_goes_after_one_batch(ledger):
+    for order_key in "ab":
+        ledger.queue(order_key=order_key)
+    leases = ledger.claim()
+    followers = [ledger.queue(order_key=order_key) for order_key in "ab"]
+
+    ledger.do(settle, [Settlement(lease.seq, lease.token, "delivered", "yes") for lease in leases], ledger.now)
+
+    assert sorted(lease.id for lease in ledger.claim()) == sorted(followers)
+
+
+def test_a_failing_head_holds_those_that_follow_it_and_only_them(ledger):
+    lease = claimed(ledger, order_key="k")
+    ledger.queue(order_key="k")
+    other = ledger.queue(order_key="other")
+
+    ledger.settle(lease, "waiting", "no", due_at=NOW + 60)
+
+    assert [lease.id for lease in ledger.claim()] == [other]
+
+
+def test_a_dead_head_holds_those_that_follow_it(ledger):
+    head = ledger.die(order_key="k")
+    follower = ledger.queue(order_key="k")
+
+    assert ledger.claim() == []
+    assert ledger.see(follower).follows == head
+
+
+def test_a_held_head_holds_those_that_follow_it(ledger):
+    lease = claimed(ledger, order_key="k")
+    follower = ledger.queue(order_key="k")
+
+    ledger.settle(lease, "held", "unknown", reason="conflict")
+
+    assert ledger.claim() == []
+    assert ledger.see(follower).follows == lease.id
+    assert ledger.see(lease.id).reason == "conflict"
+
+
+def test_what_is_to_be_tried_again_for_a_held_client_is_held(ledger):
+    lease = claimed(ledger)
+    ledger.do(hold_client, "azure-shop", ledger.now)
+
+    ledger.settle(lease, "waiting", "unknown", due_at=NOW)
+
+    sight = ledger.see(lease.id)
+    assert (sight.state, sight.reason, sight.due_at) == ("held", "client", None)
+
+
+def test_what_a_connector_noted_is_there_at_the_next_try(ledger):
+    lease = claimed(ledger)
+
+    noted = [Memory(lease.seq, token, {"write_date": "then"}) for token in (lease.token, "another")]
+    assert ledger.do(remember, noted, ledger.now) == [True, False]
+    ledger.settle(lease, "waiting", "unknown")
+
+    (lease,) = ledger.claim()
+    assert lease.memory == {"write_date": "then"}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_whatever_happens_only_the_first_of_an_ordering_key_may_go_and_it_may(ledger, seed):
+    chance = random.Random(seed)
+    leases = []
+    for _ in range(120):
+        ledger.now += 1
+        _one_step(ledger, chance, leases)
+
+        _check_order(ledger)
+        _check_counts(ledger)
+
+
+def _one_step(ledger, chance, leases):
+    step = chance.choice(["accept", "accept", "claim", "settle", "settle", "cancel", "replay", "skip", "lose"])
+    ids = _ids(ledger)
+    if step == "accept":
+        order_keys = [chance.choice(["a", "b", None]) for _ in range(chance.randint(1, 3))]
+        ledger.accept(*[Acceptance(new(order_key=each, due_at=ledger.now), Quota()) for each in order_keys])
+    elif step == "claim":
+        leases.extend(ledger.claim(chance.randint(1, 3)))
+    elif step == "settle" and leases:
+        state, applied = chance.choice([
+            ("delivered", "yes"), ("delivered", "yes"), ("waiting", "no"), ("waiting", "unknown"), ("dead", "no"),
+            ("held", "unknown"),
+        ])  # fmt: skip
+        ledger.settle(leases.pop(chance.randrange(len(leases))), state, applied)
+    elif step == "cancel" and ids:
+        ledger.do(cancel, chance.choice(ids), chance.choice(["azure", None]), ledger.now)
+    elif step == "replay" and ids:
+        ledger.do(replay, [chance.choice(ids)], ledger.now)
+    elif step == "skip" and ids:
+        ledger.do(skip, [chance.choice(ids)], ledger.now)
+    elif step == "lose":
+        ledger.now += 31
+        ledger.reclaim()
+
+
+def _rows(ledger):
+    with ledger.database.reading() as session:
+        return session.connection().execute(select(transactions).order_by(transactions.c.seq)).all()
+
+
+def _ids(ledger):
+    return [row.id for row in _rows(ledger)]
+
+
+def _check_order(ledger):
+    heads = {}
+    for row in _rows(ledger):
+        if row.state in {"delivered", "cancelled"}:
+            assert row.due_at is None
+            continue
+        is_head = row.order_key is None or heads.setdefault(row.order_key, row.seq) == row.seq
+        may_go = row.due_at is not None or row.state == "sending"
+        assert (row.state == "sending") == (row.lease is not None)
+        assert may_go == (is_head and row.state in {"queued", "waiting", "sending"}), row
+
+
+def _check_counts(ledger):
+    unfinished = [row for row in _rows(ledger) if row.state not in {"delivered", "dead", "cancelled"}]
+    expected = {("erp", "azure"): (len(unfinished), sum(row.size for row in unfinished))} if unfinished else {}
+    assert ledger.waiting() == expected
