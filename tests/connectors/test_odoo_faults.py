@@ -8,7 +8,8 @@ from odoo_support import ORDERS, PARTNERS, Reply, exchange
 
 from entrepot import errors
 from entrepot.connectors.base import Field, ModelMapping
-from entrepot.connectors.odoo.faults import Naming, UpstreamStumbled, kind_of, load_fault, naming_of, translated
+from entrepot.connectors.faults import OutOfReach, UpstreamStumbled, fault_of
+from entrepot.connectors.odoo.faults import Naming, load_fault, naming_of, translated
 from entrepot.connectors.odoo.jsonrpc import result_of
 from entrepot.connectors.odoo.wire import OdooError
 
@@ -49,12 +50,12 @@ def fault(title, verb, mapping=PARTNERS):
         ("bad domain", "list", errors.UpstreamMisconfigured, "upstream"),
         ("wrong kwargs", "call", errors.UpstreamMisconfigured, "upstream"),
         ("missing required arg", "call", errors.UpstreamMisconfigured, "upstream"),
-        ("ensure_one", "call", errors.UpstreamMisconfigured, "upstream"),
+        ("ensure_one", "call", UpstreamStumbled, "record"),
         ("unknown service", "call", errors.UpstreamMisconfigured, "upstream"),
         ("unknown common method", "call", errors.UpstreamMisconfigured, "upstream"),
         ("object method other", "call", errors.UpstreamMisconfigured, "upstream"),
         ("access error create (demo user: res.users)", "create", errors.UpstreamMisconfigured, "upstream"),
-        ("access error record rule (portal: res.partner read 1)", "read", errors.UpstreamMisconfigured, "upstream"),
+        ("access error record rule (portal: res.partner read 1)", "read", OutOfReach, "record"),
         ("write to deleted", "update", errors.RecordNotFound, "record"),
         ("unlink missing", "delete", errors.RecordNotFound, "record"),
         ("unlink confirmed order", "delete", errors.Conflict, "record"),
@@ -69,14 +70,14 @@ def fault(title, verb, mapping=PARTNERS):
         ("bad selection value", "create", errors.UpstreamRejected, "record"),
         ("load error: bad value", "create", errors.UpstreamRejected, "record"),
         ("array batch", "list", errors.UpstreamUnavailable, "transient"),
-        ("not json", "list", errors.UpstreamBadAnswer, "upstream"),
+        ("not json", "list", errors.UpstreamBadAnswer, "transient"),
     ],
 )
 def test_recorded_fault_has_its_class(title, verb, expected, kind):
     error = fault(title, verb)
 
     assert type(error) is expected
-    assert kind_of(error) == kind
+    assert fault_of(error).kind == kind
 
 
 @pytest.mark.parametrize(
@@ -152,7 +153,7 @@ def test_fault_that_was_not_recorded_has_its_class_too(name, text, expected):
 
 
 def test_stumbling_over_one_record_is_about_that_record():
-    assert kind_of(UpstreamStumbled()) == "record"
+    assert fault_of(UpstreamStumbled()).kind == "record"
     assert UpstreamStumbled.status == 502
 
 
@@ -210,7 +211,7 @@ def test_race_of_two_followers_may_be_tried_again(name, text):
     found = translated(OdooError(name, text), "call", naming)
 
     assert type(found) is errors.UpstreamUnavailable
-    assert kind_of(found) == "transient"
+    assert fault_of(found).kind == "transient"
     assert type(load_fault([{"message": text}], naming)) is errors.UpstreamUnavailable
 
 

@@ -1,5 +1,6 @@
 """Real processes that share state, and the state itself."""
 
+import asyncio
 import contextlib
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import textwrap
 import time
 
 import pytest
+from link_servers import answer, serve
 
 from entrepot.chassis.shared import SharedState
 
@@ -28,6 +30,17 @@ def path(tmp_path):
 @pytest.fixture
 def shared(path):
     return SharedState.open(path)
+
+
+@pytest.fixture
+def serving(shared):
+    """Run ``serving(test)``: *test* gets a link to a server that *script* plays at, swept as a worker sweeps it."""
+    shared.register()
+
+    def start(test, script=None, **options):
+        asyncio.run(serve(shared, test, script or answer(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"), options))
+
+    return start
 
 
 @pytest.fixture

@@ -1,67 +1,17 @@
 """Who answers for what: a link's places and breaker, with calls that wait, go, fail and are given up."""
 
 import asyncio
-import contextlib
 import time
 
 import pytest
+from link_servers import OPEN_S, answer, silent
 
-from entrepot.connectors.base import BreakerPolicy, Upstream
 from entrepot.connectors.http import RelayCall
-from entrepot.connectors.link import Fetch, Link
+from entrepot.connectors.link import Fetch
 from entrepot.errors import UpstreamBadAnswer, UpstreamBusy, UpstreamTimeout, UpstreamUnavailable
 from entrepot.wire.call import Failure, Fault
-from entrepot.wire.clock import Clock
 
 HUGE = b"HTTP/1.1 200 OK\r\ncontent-length: 70000000\r\n\r\n{"
-OPEN_S = 0.2
-
-
-@pytest.fixture
-def serving(shared):
-    """Run ``serving(test)``: *test* gets a link to a server that *script* plays at, swept as a worker sweeps it."""
-    shared.register()
-
-    async def run(test, script, options):
-        server = await asyncio.start_server(script, "127.0.0.1", 0)
-        clock = Clock()
-        given = {"timeout_s": 5.0, "concurrency": 1, "wait_s": 0.1, "breaker": BreakerPolicy(1, OPEN_S), **options}
-        upstream = Upstream("up", "http", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", **given)
-        link = Link(upstream, shared, clock, asyncio.get_running_loop(), lambda: None)
-        sweeping = asyncio.create_task(sweep(link, clock))
-        async with server:
-            await asyncio.wait_for(test(link), 5)
-            sweeping.cancel()
-            link.close()
-            await asyncio.sleep(0.03)  # the server's side ends after ours
-        assert link.places.in_use() == link.places.queued() == 0
-
-    def start(test, script=None, **options):
-        asyncio.run(run(test, script or answer(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"), options))
-
-    return start
-
-
-async def sweep(link, clock):
-    while True:
-        clock.tick()
-        link.sweep(clock.now)
-        await asyncio.sleep(0.01)
-
-
-def answer(data):
-    async def script(reader, writer):
-        with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                await reader.readuntil(b"\r\n\r\n")
-                writer.write(data)
-
-    return script
-
-
-async def silent(reader, writer):
-    with contextlib.closing(writer), contextlib.suppress(ConnectionError):
-        await reader.read()
 
 
 def post(link, *, seconds=5.0):

@@ -214,6 +214,24 @@ def test_an_upstream_that_does_not_accept_is_given_up(loop, ask):
     assert pool.open == 0
 
 
+@on_both_loops
+def test_a_connection_that_came_too_late_is_not_used(loop, upstream):
+    one = upstream(["read", OK])
+    pool = loop.pool(one.address, patience=Patience(connect_s=0.1))
+    inbox = Inbox()
+
+    def send():
+        pool.send(inbox.asks(OUT, deadline=loop.clock.now + 3))
+        # As if the process had been stopped: the connection is there when it goes on.
+        loop.loop.call_soon(loop.loop.call_soon, time.sleep, 0.3)
+
+    loop.call(send)
+
+    assert inbox.wait().failure == Failure(Fault.TIMEOUT_CONNECT, False, "no connection in time")
+    assert pool.open == 0
+    assert one.received == []
+
+
 @pytest.mark.parametrize("steps", [("close",), ("reset",), (b"HTTP/1.1 200", "close"), (OK[:-1], 0.02, "close")])
 def test_an_upstream_that_closes_early_has_failed(answered, steps):
     inbox, pool = answered(*steps, retry=True)

@@ -5,7 +5,7 @@ These values are made by the catalog, which checks them, and travel inside a sna
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -50,7 +50,8 @@ class Upstream:
     """A system behind the gateway, as the catalog defines it. Times in seconds.
 
     *concurrency* counts calls in flight on this host altogether; *waiting* more may wait for a place, each *wait_s*.
-    *secret* (Odoo) names a place: ``file:PATH``, ``env:NAME`` or ``credential:NAME``.
+    *secret* (Odoo) names a place: ``file:PATH``, ``env:NAME`` or ``credential:NAME``. *settle_s* is how long it may
+    still be at work on a call whose answer did not come.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Upstream:
     context: Mapping[str, Json] = field(default_factory=dict)
     auth: Auth | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    settle_s: float = 130.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,8 @@ class CallMapping:
     """A call of ``model.method`` on the record ``{id}``, or on the model when the path has no ``{id}``.
 
     *key* is Odoo's field name that ``{id}`` is a value of. *result* maps public names to keys of the result; None
-    passes the bare result on.
+    passes the bare result on. *guard* is a domain that is true of the record once the call has been applied; None:
+    there is no telling.
     """
 
     model: str
@@ -154,6 +157,7 @@ class CallMapping:
     key: str = "id"
     arguments: tuple[Argument, ...] = ()
     result: Mapping[str, str] | None = None
+    guard: Domain | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +175,29 @@ class RelayMapping:
 
 
 @dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier try of the same transaction, whose outcome is not known.
+
+    *memory* is what it noted by ``Caller.remember`` before it sent anything; empty: it sent nothing, or noted nothing.
+    A change that must not go on in the upstream while it is repeated (an update, a call) is repeated only when
+    ``Upstream.settle_s`` have passed.
+    """
+
+    memory: Mapping[str, Json] = field(default_factory=dict)
+
+
+Remember = Callable[[Mapping[str, Json]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Who calls, as far as a connector needs to know: template values and what is sent on.
 
     *values* maps template names to values: ``partner.KEY``, ``client``, and the path values of the endpoint.
     *context* is the endpoint's own, to be merged over the upstream's. *deadline* is a ``time.monotonic`` moment.
-    *transaction_id* names the write: it is part of the external id of a record made by it.
+    *transaction_id* names the write: it is part of the external id of a record made by it. *earlier* is the try before
+    this one, if its outcome is not known. *remember* keeps facts (JSON) durably until the transaction is finished, and
+    is awaited before anything is sent; without it an update that is repeated may undo what others did meanwhile.
     """
 
     operation_id: str
@@ -184,6 +205,8 @@ class Caller:
     deadline: float
     values: Mapping[str, Json] = field(default_factory=dict)
     context: Mapping[str, Json] = field(default_factory=dict)
+    earlier: Earlier | None = None
+    remember: Remember | None = None
 
 
 @dataclass(frozen=True, slots=True)

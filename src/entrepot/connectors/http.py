@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 from entrepot.chassis.errors import Error
 from entrepot.connectors.base import Auth, Json, RelayMapping, Upstream
+from entrepot.connectors.faults import OutOfReach
 from entrepot.connectors.link import Link
 from entrepot.connectors.secrets import read_secret
-from entrepot.errors import UpstreamMisconfigured
 from entrepot.wire.call import Answer, Failure, Streaming
 from entrepot.wire.client import ClientConnection
 
@@ -28,10 +28,11 @@ HOP_BY_HOP = frozenset(
     {b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-authorization", b"proxy-connection", b"te",
      b"trailer", b"transfer-encoding", b"upgrade"}
 )  # fmt: skip
-# The gateway answers for these itself: framing, its own Date, the operation id, the caller's token, who forwards.
-_NOT_SENT = HOP_BY_HOP | {
+# The gateway answers for these itself: framing, its own Date, the operation id, the caller's token, who forwards, and
+# the key of a write, which is its partner's at the gateway and the transaction's at the upstream.
+NOT_SENT = HOP_BY_HOP | {
     b"host", b"content-length", b"expect", b"authorization", b"x-request-id", b"forwarded", b"x-forwarded-for",
-    b"x-forwarded-host", b"x-forwarded-proto", b"x-http-method-override",
+    b"x-forwarded-host", b"x-forwarded-proto", b"x-http-method-override", b"idempotency-key",
 }  # fmt: skip
 _NOT_RETURNED = HOP_BY_HOP | {b"x-request-id", b"ratelimit", b"ratelimit-policy"}
 _RETURNED = "returned"
@@ -67,16 +68,17 @@ class Relay:
     caller. *drop* are the fields that do not go on. Raises SettingsError when a secret cannot be read.
     """
 
-    __slots__ = ("_fixed", "_pieces", "_shape", "drop", "link")
+    __slots__ = ("_fixed", "_pieces", "_shape", "drop", "link", "variables")
 
     def __init__(self, mapping: RelayMapping, link: Link, variables: tuple[str, ...]) -> None:
         self.link = link
+        self.variables = variables
         self._pieces = pieces(link.base_path + mapping.path, variables)
         self._shape = _shared(_shape(self._pieces, len(variables)))
         added = [*link.upstream.headers, *mapping.add_headers, *credentials(link.upstream)]
         lines = b"".join([f"{name.lower()}: {value}\r\n".encode("latin-1") for name, value in added])
         own = {name.lower().encode("ascii") for name in (*mapping.drop_headers, *(name for name, _ in added))}
-        self.drop = _shared(_NOT_SENT | own)
+        self.drop = _shared(NOT_SENT | own)
         self._fixed = _shared(b"host: " + link.host + b"\r\n" + lines)
 
     def target(self, values: tuple[bytes, ...], query: bytes, own: Mapping[str, Json]) -> bytes:
@@ -108,13 +110,21 @@ class Relay:
     ) -> bytes:
         """Return the whole head of the request to the upstream.
 
-        *sent* are the caller's header lines (``sent``), *own* those of this exchange.
+        *sent* are the caller's header lines (``sent``), *own* those of this exchange (``key_line`` among them).
         """
         if chunked:
             own += b"transfer-encoding: chunked\r\n"
         elif length is not None:
             own += b"content-length: %d\r\n" % length
         return b"%b %b HTTP/1.1\r\n%b%b%b\r\n" % (method, target, self._fixed, own, sent)
+
+
+def key_line(transaction_id: str) -> bytes:
+    """Return the header line that makes a repeated write of the transaction known to the upstream.
+
+    ``Idempotency-Key`` as draft-ietf-httpapi-idempotency-key-header-07 has it: the id as a quoted string.
+    """
+    return b'idempotency-key: "%b"\r\n' % transaction_id.encode("ascii")
 
 
 class RelayCall:
@@ -253,7 +263,7 @@ def own_names(path: str, variables: tuple[str, ...]) -> tuple[str, ...]:
 
 def _own_value(own: Mapping[str, Json], name: str) -> bytes:
     if name not in own:
-        raise UpstreamMisconfigured("the partner lacks a value that the relay's path needs")
+        raise OutOfReach("the partner lacks a value that the relay's path needs")
     return quote(str(own[name]), safe="").encode("ascii")
 
 

@@ -17,6 +17,7 @@ from entrepot.chassis.errors import Error
 from entrepot.chassis.shared import SharedState
 from entrepot.connectors.base import Upstream, Withdrawn
 from entrepot.connectors.breaker import Breaker
+from entrepot.connectors.faults import unsent
 from entrepot.connectors.places import Places
 from entrepot.errors import UpstreamBadAnswer, UpstreamBusy, UpstreamMisconfigured, UpstreamTimeout, UpstreamUnavailable
 from entrepot.wire.call import Answer, Failure, Fault, Streaming
@@ -93,12 +94,14 @@ class Link:
         Raises UpstreamMisconfigured, UpstreamUnavailable or UpstreamBusy at once.
         """
         if self.fault is not None:
-            raise self.fault
+            raise unsent(self.fault)
         now = monotonic()
         if not self.breaker.allows(now):
-            raise UpstreamUnavailable(
-                f"{self.upstream.name} is left alone after repeated failures",
-                retry_after_s=self.breaker.open_for_s(now),
+            raise unsent(
+                UpstreamUnavailable(
+                    f"{self.upstream.name} is left alone after repeated failures",
+                    retry_after_s=self.breaker.open_for_s(now),
+                )
             )
         try:
             entered = self.places.enter(call, now)
@@ -135,6 +138,7 @@ class Link:
     def translate(self, failure: Failure) -> Error:
         """Return the error that partners see for *failure*; its cause, for the log, says what happened."""
         error = self._translated(failure)
+        error.applied = "unknown" if failure.sent else "no"
         error.__cause__ = ConnectionError(failure.text)
         return error
 
@@ -166,6 +170,16 @@ class Link:
         head = b"POST %b%b HTTP/1.1\r\nhost: %b\r\ncontent-length: %d\r\n%b\r\n" % (
             self.base_path.encode("ascii"), path.encode("ascii"), self.host, len(body), lines
         )  # fmt: skip
+        return await self.fetch(head, body, deadline=deadline, is_void=is_void)
+
+    async def fetch(
+        self, head: bytes, body: bytes, *, deadline: float, is_void: Callable[[], bool] | None = None
+    ) -> Reply:
+        """Send the request of *head* and *body* and return the whole answer, at most ``MAX_ANSWER_BYTES``.
+
+        Raises UpstreamUnavailable, UpstreamTimeout, UpstreamBusy or UpstreamBadAnswer; ``applied`` of the error says
+        whether the upstream may have acted on the request. It may not be HEAD.
+        """
         fetch = Fetch(self, head, body, deadline, is_void)
         self.enter(fetch)
         try:
@@ -274,11 +288,11 @@ class Fetch:
         if monotonic() >= self.deadline:
             self._link.abandon()
             name = self._link.upstream.name
-            self._settle(UpstreamTimeout(f"the time for {name} had passed before the request could be sent"))
+            self._settle(unsent(UpstreamTimeout(f"the time for {name} had passed before the request could be sent")))
             return
         if self._is_void is not None and self._is_void():
             self._link.abandon()
-            self._settle(Withdrawn("the request was overtaken while it waited"))
+            self._settle(unsent(Withdrawn("the request was overtaken while it waited")))
             return
         self._link.pool.send(self)
 

@@ -23,8 +23,13 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Partner:
-    """A company that trades through the gateway. *values* are what ``{partner.KEY}`` stands for in templates."""
+    """A company that trades through the gateway. *values* are what ``{partner.KEY}`` stands for in templates.
+
+    At most *max_queued* of its writes, of *max_queued_bytes* together, wait to be delivered.
+    """
 
     name: str
     title: str
     values: Mapping[str, Any] = field(default_factory=dict)
+    max_queued: int = 100_000
+    max_queued_bytes: int = 1 << 30

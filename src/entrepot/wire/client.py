@@ -172,7 +172,12 @@ class ClientConnection(asyncio.Protocol):
     # What the transport calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Send what waited for the connection, unless that was given up meanwhile."""
+        """Send what waited for the connection, unless that was given up meanwhile, or its time has passed."""
+        if self.call is not None and self._pool.loop.time() > self.deadline:
+            # The process was stopped meanwhile, or nobody would have waited for the next sweep.
+            cast("asyncio.Transport", transport).abort()
+            self.expire()
+            return
         self.transport = cast("asyncio.Transport", transport)
         self.task = None
         if self._pool.closed or self._spoilt:

@@ -8,5 +8,6 @@
 * ``domains`` binds records to the caller and turns queries into domains;
 * ``values`` converts single values, ``reading`` and ``writing`` whole records, ``calls`` arguments and results;
 * ``keys`` keeps natural keys unique, ``checks`` asks Odoo what it requires and which related records there are;
-* ``load`` makes the rows of a create that can be repeated; ``mapping`` says what of a mapping cannot work.
+* ``load`` makes the rows of a create that can be repeated, ``repeats`` finds out what came of an update;
+* ``mapping`` says what of a mapping cannot work.
 """

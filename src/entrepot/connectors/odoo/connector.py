@@ -3,6 +3,9 @@
 ``where`` of a mapping is part of every search, also before a write by id. A create is a ``load`` with an external id
 made of the transaction, so the same transaction makes one record however often it is sent. An update is a ``write``:
 Odoo offers no compare-and-set, so ``if_match`` narrows the gap between reading and writing and cannot close it.
+
+A change whose outcome was lost is repeated with ``Caller.earlier``: a create and a delete find out by themselves, an
+update by what it noted of the record (``repeats``), a call by its guard; a call without one is called again.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ from typing import ClassVar
 
 import orjson
 
+from entrepot.chassis.errors import Error
 from entrepot.chassis.etag import strong_etag
 from entrepot.connectors.base import Caller, CallMapping, Field, Json, ListQuery, ModelMapping, Page, Post, Upstream
-from entrepot.connectors.odoo import domains, keys, load, writing
+from entrepot.connectors.faults import fault_of
+from entrepot.connectors.odoo import domains, keys, load, repeats, writing
 from entrepot.connectors.odoo.calls import arguments_of, result_of
 from entrepot.connectors.odoo.checks import RequiredFields, missing_relations
 from entrepot.connectors.odoo.faults import RelationMissing, Verb, load_fault
@@ -23,10 +28,12 @@ from entrepot.connectors.odoo.reading import Reader, Record, Row, list_fields, s
 from entrepot.connectors.odoo.refusals import Refusals
 from entrepot.connectors.odoo.session import ARCHIVED_TOO, Session, key_field, key_leaf
 from entrepot.connectors.odoo.wire import OdooError, OdooWire
-from entrepot.connectors.odoo.writing import Assigned
+from entrepot.connectors.odoo.writing import Assigned, Draft
 from entrepot.errors import (
     Conflict,
+    OutcomeUnclear,
     PreconditionFailed,
+    RecordNotFound,
     UpstreamBadAnswer,
     UpstreamMisconfigured,
     UpstreamRejected,
@@ -39,7 +46,7 @@ MAX_READERS = 4096
 class OdooConnector:
     """The records of one upstream of kind ``odoo``. Belongs to one event loop; keeps the login and what it compiled.
 
-    Errors are those of ``entrepot.errors``; ``faults.kind_of`` says which may be tried again. *wire* is for other
+    Errors are those of ``entrepot.errors``; ``faults.fault_of`` says which may be tried again. *wire* is for other
     protocols than the JSON-RPC that is made of *post*. *refusals* is what is shared of logins that Odoo refuses.
     """
 
@@ -82,31 +89,22 @@ class OdooConnector:
 
         Raises InvalidBody, UpstreamRejected, Conflict (another record has the key, maybe one that was made at the same
         moment: then ours is deleted again). A record that Odoo puts outside ``where`` is deleted again and refused; one
-        that an earlier attempt made and that has left it since stays.
+        that an earlier attempt made and that has left it since stays. When an earlier try may have made the record,
+        none of these is raised before it has been looked for.
         """
         session = self._session(mapping, "create", caller)
-        draft = writing.drafted(shown_fields(mapping), record, creating=True)
-        load.check_lines(draft)
-        keys.check_given(mapping, draft)
-        draft.check()
-        await self._required.check(session, mapping, draft)
-        ids = await session.ids_of_keys(draft)
-        external = load.external_id(mapping.model, caller.transaction_id)
-        values = draft.values | await self._forced(session, mapping, caller)
-        bound = domains.settled_by(mapping.where, mapping.set)
-        taken = await keys.holders(session, mapping, draft)
-        earlier = await _made_earlier(session, external) if taken or not bound else None
-        keys.check_free(mapping, taken - {earlier})
-        made = await _load(session, load.rows(values, ids, external))
-        if earlier is None:
-            await keys.keep_or_delete(session, mapping, draft, made)
-        found = await self._read_back(session, mapping, made)
-        if found is None and earlier is None and not bound:
-            await session.execute("unlink", [[made]])
-            raise UpstreamRejected("the record would not be one of the caller's, so it was not kept")
-        if found is None:
-            raise Conflict("the record was made, and is not one of the caller's any more")
-        return found
+        with session.told():
+            try:
+                return await self._create(session, mapping, record, caller)
+            except Error as error:
+                if session.applied != "unknown" or fault_of(error).kind != "record":
+                    raise
+                made = await _made_earlier(session, load.external_id(mapping.model, caller.transaction_id))
+                if made is None:
+                    session.applied = "no"
+                    raise
+            session.applied = "yes"
+            return await self._shown(session, mapping, made, "the record was made")
 
     async def update(
         self,
@@ -121,45 +119,64 @@ class OdooConnector:
 
         A list of lines replaces all lines: a line whose mapped ``id`` is one of the present lines is changed, one
         without is made, and every present line that is not in the list is deleted. Raises PreconditionFailed when
-        *if_match* (one or more ETags, or ``*``) does not name the present state.
+        *if_match* (one or more ETags, or ``*``) does not name the present state, and OutcomeUnclear when an earlier
+        try may have been carried out and others have changed the record since.
         """
         session = self._session(mapping, "update", caller)
         draft = writing.drafted(shown_fields(mapping), changes, creating=False)
-        draft.check()
-        listed = [name for name, assigned in draft.values.items() if assigned.field.fields]
-        row = await self._before(session, mapping, key, listed, if_match)
-        lines = {name: row[name] for name, assigned in draft.values.items() if assigned.field.fields}
-        writing.check_lines(draft, lines)
-        await self._required.check(session, mapping, draft)
-        ids = await session.ids_of_keys(draft)
-        if draft.values:
-            keys.check_free(mapping, await keys.holders(session, mapping, draft) - {row["id"]})
-            values = draft.values | await self._forced(session, mapping, caller)
-            await _write(session, row["id"], values, writing.written(values, ids, lines))
-        found = await self._read_back(session, mapping, row["id"])
-        if found is None:
-            raise Conflict("the record was changed, and is not one of the caller's any more")
-        return found
+        with session.told():
+            draft.check()
+            listed = [name for name, assigned in draft.values.items() if assigned.field.fields]
+            noted = [repeats.NOTED] if session.is_noted and draft.values else []
+            row = await self._before(session, mapping, key, [*listed, *noted])
+            lines = {name: row[name] for name in listed}
+            if noted and repeats.is_touched(session.memory, row, lines):
+                await self._check_applied(session, mapping, draft, row, caller)
+            else:
+                session.applied = "no" if session.memory else session.applied
+                await self._check_match(session, mapping, row, if_match)
+                await self._change(session, mapping, draft, row, caller)
+            return await self._shown(session, mapping, row["id"], "the record was changed")
 
     async def delete(self, mapping: ModelMapping, key: str, caller: Caller, *, if_match: str | None = None) -> None:
-        """Delete the record. Raises RecordNotFound, PreconditionFailed, or Conflict when the upstream needs it."""
+        """Delete the record. Raises RecordNotFound, PreconditionFailed, or Conflict when the upstream needs it.
+
+        A record that is gone when an earlier try may have deleted it counts as deleted.
+        """
         session = self._session(mapping, "delete", caller)
-        row = await self._before(session, mapping, key, [], if_match)
-        await session.execute("unlink", [[row["id"]]])
+        with session.told():
+            try:
+                row = await self._before(session, mapping, key, [])
+                await self._check_match(session, mapping, row, if_match)
+                if mapping.key != "id":
+                    await session.remember({"id": row["id"]})
+                await session.change("unlink", [[row["id"]]])
+            except RecordNotFound:
+                if session.applied != "no" and not await self._is_there(session, mapping, key):
+                    return
+                session.applied = "no"
+                raise
 
     async def call(self, mapping: CallMapping, key: str | None, body: Mapping[str, Json], caller: Caller) -> Json:
         """Call the method on the record whose key is *key*, or on the model, and return its result; none is null.
 
-        Raises RecordNotFound, InvalidBody and what the method's own rules give.
+        When an earlier try may have been carried out and the guard is true of the record, it was, and its result is
+        lost: that is null too. Raises RecordNotFound, InvalidBody and what the method's own rules give.
         """
         session = self._session(mapping, "call", caller)
-        args, kwargs = arguments_of(mapping, body, caller.values)
-        if key is not None:
-            field = Field(mapping.key, (mapping.key,))
-            args.insert(0, [await session.target(key_leaf(field, key))])
-        elif mapping.where:
-            raise UpstreamMisconfigured("the catalog binds this call to records, and its path names no record")
-        return result_of(mapping, await session.execute(mapping.method, args, kwargs))
+        with session.told():
+            args, kwargs = arguments_of(mapping, body, caller.values)
+            if key is not None:
+                leaf = key_leaf(Field(mapping.key, (mapping.key,)), key)
+                if await _has_been_called(session, mapping, leaf, caller):
+                    return None
+                target = await session.target(leaf)
+                if mapping.guard is not None and (mapping.where or mapping.key != "id"):
+                    await session.remember({"id": target})
+                args.insert(0, [target])
+            elif mapping.where:
+                raise UpstreamMisconfigured("the catalog binds this call to records, and its path names no record")
+            return result_of(mapping, await session.change(mapping.method, args, kwargs))
 
     async def field_types(self, model: str, *, deadline: float) -> dict[str, dict[str, Json]]:
         """Return ``fields_get`` of *model*, by field; beside the types also ``searchable`` and ``sortable``."""
@@ -183,25 +200,95 @@ class OdooConnector:
             kept = self._readers[id(mapping), listed] = (mapping, reader)
         return kept[1]
 
+    async def _create(
+        self, session: Session, mapping: ModelMapping, record: Mapping[str, Json], caller: Caller
+    ) -> Record:
+        draft = writing.drafted(shown_fields(mapping), record, creating=True)
+        load.check_lines(draft)
+        keys.check_given(mapping, draft)
+        draft.check()
+        await self._required.check(session, mapping, draft)
+        ids = await session.ids_of_keys(draft)
+        external = load.external_id(mapping.model, caller.transaction_id)
+        values = draft.values | await self._forced(session, mapping, caller)
+        bound = domains.settled_by(mapping.where, mapping.set)
+        taken = await keys.holders(session, mapping, draft)
+        earlier = await _made_earlier(session, external) if taken or not bound else None
+        keys.check_free(mapping, taken - {earlier})
+        made = await _load(session, load.rows(values, ids, external))
+        if earlier is None:
+            await keys.keep_or_delete(session, mapping, draft, made)
+        found = await self._read_back(session, mapping, made)
+        if found is None and earlier is None and not bound:
+            await session.take_back(made)
+            raise UpstreamRejected("the record would not be one of the caller's, so it was not kept")
+        if found is None:
+            raise Conflict("the record was made, and is not one of the caller's any more")
+        return found
+
+    async def _change(self, session: Session, mapping: ModelMapping, draft: Draft, row: Row, caller: Caller) -> None:
+        lines = {name: row[name] for name, assigned in draft.values.items() if assigned.field.fields}
+        writing.check_lines(draft, lines)
+        await self._required.check(session, mapping, draft)
+        ids = await session.ids_of_keys(draft)
+        if not draft.values:
+            return
+        keys.check_free(mapping, await keys.holders(session, mapping, draft) - {row["id"]})
+        values = draft.values | await self._forced(session, mapping, caller)
+        if session.is_noted:
+            await session.remember(repeats.facts(row, lines))
+        await _write(session, row["id"], values, writing.written(values, ids, lines))
+
+    async def _check_applied(
+        self, session: Session, mapping: ModelMapping, draft: Draft, row: Row, caller: Caller
+    ) -> None:
+        lines = {name: row[name] for name, assigned in draft.values.items() if assigned.field.fields}
+        ids = await session.ids_of_keys(draft)
+        values = draft.values | await self._forced(session, mapping, caller)
+        if not await repeats.hold(session, values, ids, row, lines):
+            raise OutcomeUnclear("the record was changed after an earlier try, which may have been carried out or not")
+        session.applied = "yes"
+
+    async def _shown(self, session: Session, mapping: ModelMapping, record_id: int, done: str) -> Record:
+        found = await self._read_back(session, mapping, record_id)
+        if found is None:
+            raise Conflict(f"{done}, and is not one of the caller's any more")
+        return found
+
     async def _read_back(self, session: Session, mapping: ModelMapping, made: int) -> Record | None:
         reader = self._reader(mapping)
         domain = domains.joined(session.where, [["id", "=", made]])
         rows = await session.search(domain, reader.names, {"limit": 1}, context=ARCHIVED_TOO)
         return (await reader.records(rows, session.ask))[0] if rows else None
 
-    async def _before(
-        self, session: Session, mapping: ModelMapping, key: str, lines: Sequence[str], if_match: str | None
-    ) -> Row:
+    async def _before(self, session: Session, mapping: ModelMapping, key: str, names: Sequence[str]) -> Row:
+        """Return *names* of the record that is to be changed; the one that an earlier try found, if it noted it."""
+        if "id" in session.memory:
+            return await session.own(session.memory["id"], ["id", *names])
         leaf = key_leaf(key_field(mapping), key)
-        if if_match is None and not lines:
+        if not names:
             return {"id": await session.target(leaf)}
-        reader = self._reader(mapping)
-        row = await session.located(leaf, ["id", *lines] if if_match is None else sorted({*reader.names, *lines}))
-        if if_match is not None and if_match.strip() != "*":
-            record = (await reader.records([row], session.ask))[0]
-            if strong_etag(orjson.dumps(record)) not in [tag.strip() for tag in if_match.split(",")]:
-                raise PreconditionFailed("If-Match does not name the present state of the record")
-        return row
+        if leaf[0] == "id" and not mapping.where:
+            return await session.own(int(leaf[2]), ["id", *names])
+        return await session.located(leaf, ["id", *names])
+
+    async def _check_match(self, session: Session, mapping: ModelMapping, row: Row, if_match: str | None) -> None:
+        if if_match is None:
+            return
+        found = await self._read_back(session, mapping, row["id"])
+        if found is None:
+            raise RecordNotFound("the record does not exist")
+        tags = [tag.strip() for tag in if_match.split(",")]
+        if "*" not in tags and strong_etag(orjson.dumps(found)) not in tags:
+            raise PreconditionFailed("If-Match does not name the present state of the record")
+
+    async def _is_there(self, session: Session, mapping: ModelMapping, key: str) -> bool:
+        """Tell whether the record that was to be deleted is there all the same, out of the caller's reach."""
+        leaf = key_leaf(key_field(mapping), key)
+        known = session.memory.get("id") or (leaf[2] if leaf[0] == "id" else None)
+        if known is None:
+            return False
+        return bool(await session.search([["id", "=", known]], ["id"], {"limit": 1}, context=ARCHIVED_TOO))
 
     async def _forced(self, session: Session, mapping: ModelMapping, caller: Caller) -> dict[str, Assigned]:
         if not mapping.set:
@@ -224,23 +311,38 @@ class OdooConnector:
 
 
 async def _load(session: Session, table: tuple[list[str], list[list[str]]]) -> int:
-    answer = await session.execute("load", list(table), context=load.CONTEXT)
+    before = session.applied
+    answer = await session.change("load", list(table), context=load.CONTEXT)
     if not isinstance(answer, dict):
+        session.applied = "unknown"
         raise UpstreamBadAnswer("the upstream does not say which record it made")
     made = answer.get("ids")
     if answer.get("messages") or not isinstance(made, list) or len(made) != 1:
         messages = answer.get("messages") or []
+        session.applied = before
         raise load_fault(messages, session.naming) from OdooError("load", str(messages))
     return int(made[0])
 
 
 async def _write(session: Session, record_id: int, values: Mapping[str, Assigned], written: dict[str, Json]) -> None:
     try:
-        await session.execute("write", [[record_id], written])
+        await session.change("write", [[record_id], written])
     except RelationMissing as error:
         # The name of the constraint does not tell the field of a many2many or of a line.
         error.errors = tuple(await missing_relations(session, values))
         raise
+
+
+async def _has_been_called(session: Session, mapping: CallMapping, leaf: Sequence[Json], caller: Caller) -> bool:
+    """Tell whether the guard says that an earlier try was carried out; False when there was none."""
+    if mapping.guard is None or session.applied == "no":
+        return False
+    noted = session.memory.get("id")
+    target = await session.target(leaf) if noted is None else noted
+    domain = domains.joined([["id", "=", target]], domains.resolved(mapping.guard, caller.values))
+    done = bool(await session.search(domain, ["id"], {"limit": 1}, context=ARCHIVED_TOO))
+    session.applied = "yes" if done else "no"
+    return done
 
 
 async def _made_earlier(session: Session, external: str) -> int | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from entrepot.chassis.errors import Mistake
 from entrepot.connectors.base import Domain, Field, Json, ListQuery, ModelMapping
+from entrepot.connectors.faults import OutOfReach
 from entrepot.connectors.odoo.values import TEXT_TYPES, from_text
 from entrepot.errors import UnknownParameter, UpstreamMisconfigured
 
@@ -157,7 +158,7 @@ def _filled_text(text: str, values: Mapping[str, Json], *, literal: bool) -> Jso
     def value_of(match: re.Match[str]) -> Json:
         value = values.get(match[1])
         if value is None:
-            raise UpstreamMisconfigured(f"the catalog uses {{{match[1]}}}, which has no value for this caller")
+            raise OutOfReach(f"the catalog uses {{{match[1]}}}, which has no value for this caller")
         return _escaped(value) if literal and isinstance(value, str) else value
 
     whole = _TEMPLATE.fullmatch(text)

@@ -2,7 +2,7 @@
 
 Odoo answers 200 whatever happens; only the class of the Python exception and its text tell. Texts of business rules are
 passed on, with the public names of fields; everything else is said in our words, because Odoo's hold names of
-models, tables and files. ``kind_of`` gives the class of a fault that decides whether a write is tried again.
+models, tables and files.
 """
 
 from __future__ import annotations
@@ -14,20 +14,18 @@ from typing import Literal
 
 from entrepot.chassis.errors import Error, Mistake
 from entrepot.connectors.base import CallMapping, Json, ModelMapping
+from entrepot.connectors.faults import OutOfReach, UpstreamStumbled
 from entrepot.connectors.odoo.wire import OdooError
 from entrepot.connectors.odoo.writing import MAX_MISTAKES, escaped
 from entrepot.errors import (
     Conflict,
     RecordNotFound,
     UpstreamBadAnswer,
-    UpstreamBusy,
     UpstreamMisconfigured,
     UpstreamRejected,
-    UpstreamTimeout,
     UpstreamUnavailable,
 )
 
-Kind = Literal["record", "transient", "upstream"]
 Verb = Literal["list", "read", "create", "update", "delete", "call"]
 MAX_TEXT = 500
 RETRY_AFTER_S = 1.0
@@ -61,12 +59,14 @@ _MANDATORY = re.compile(r"Field: (?P<label>.*) \((?P<name>\w+)\)\s*$")
 _IN_LOAD = re.compile(r"<class '(?P<name>[\w.]+)'>: (?P<text>.*)", re.DOTALL)
 _MODEL = re.compile(r" ?\([a-z_][a-z0-9_]*(\.[a-z0-9_]+)+\)")
 _BRACKETED = re.compile(r" ?\(([a-z]\w*_\w+)\)")
+_RECORD_RULE = re.compile(r"Due to security restrictions|record rule|Database fetch misses ids")
+_LATE = re.compile(
+    r"^psycopg2\.(OperationalError: (?!FATAL:  database )|(InterfaceError|InternalError|DatabaseError):|"
+    r"errors\.(AdminShutdown|CrashShutdown|IdleInTransactionSessionTimeout):)|"
+    r"^builtins\.TypeError: .*(JSON serializable|keys must be )"
+)
 _RAW = re.compile(r"Traceback|violates|DETAIL:|LINE \d+:|SELECT |psycopg2|<class ")
 _MISSING = re.compile(r"\(Record: (?P<model>[\w.]+)\(")
-
-
-class UpstreamStumbled(UpstreamBadAnswer):
-    """Odoo's own program failed on this record: a mistake in Odoo or its modules, which others need not meet."""
 
 
 class RelationMissing(UpstreamRejected):
@@ -105,24 +105,26 @@ def naming_of(mapping: ModelMapping | CallMapping) -> Naming:
     return Naming(mapping.model, {entry.source[0]: entry.public for entry in writable_last})
 
 
-def kind_of(error: Error) -> Kind:
-    """Return the class of *error*: about this ``record``, ``transient``, or about the whole ``upstream``."""
-    if isinstance(error, UpstreamUnavailable | UpstreamTimeout | UpstreamBusy):
-        return "transient"
-    if isinstance(error, UpstreamStumbled):
-        return "record"
-    return "upstream" if isinstance(error, UpstreamMisconfigured | UpstreamBadAnswer) else "record"
-
-
 def translated(error: OdooError, verb: Verb, naming: Naming) -> Error:
-    """Return the gateway's error for *error* of Odoo, met in doing *verb*."""
+    """Return the gateway's error for *error* of Odoo, met in doing *verb*; ``applied`` is set.
+
+    An exception takes back what was done before it, but for those that may come after the end of the transaction: the
+    loss of the database, and a result that cannot be written as JSON (``odoo/sql_db.py``, ``commit``).
+    """
+    fault = _translated(error, verb, naming)
+    fault.applied = "unknown" if _LATE.search(f"{error.name}: {error.message}") else "no"
+    return fault
+
+
+def _translated(error: OdooError, verb: Verb, naming: Naming) -> Error:
     package, _, name = error.name.rpartition(".")
     if package == "odoo.exceptions" and name == "MissingError":
         return _missing(error.message, naming)
     if package == "odoo.exceptions" and name in _RULES:
         return _rule(error.message, verb, naming)
     if package.startswith("odoo") and name in {"AccessDenied", "AccessError"}:
-        return _misconfigured("the gateway's account at the upstream may not do this")
+        fault = OutOfReach if _RECORD_RULE.search(error.message) else UpstreamMisconfigured
+        return fault("the gateway's account at the upstream may not do this")
     if package.startswith("psycopg2"):
         return _database(name, error.message, verb, naming)
     if name == "ValueError" and _BAD_VALUE.search(error.message):
@@ -232,9 +234,11 @@ def _database(name: str, text: str, verb: Verb, naming: Naming) -> Error:
 def _program(name: str, text: str) -> Error:
     # A wrong catalog meets these (fields, models, methods, arguments), and so does a mistake in Odoo's modules.
     if re.search(
-        r"Invalid field|Invalid leaf|has no attribute|unexpected keyword argument|required positional argument|"
+        r"Invalid field|Invalid leaf|unexpected keyword argument|required positional argument|"
         r"positional arguments? but|multiple values for|referenced before assignment|Method not (found|available)|"
-        r"Expected singleton|Cannot (sort|convert)|is not a valid field",
+        r"Cannot (sort|convert)|is not a valid field|"
+        # A model lacks something; what a plain value lacks ('bool' object …) is a mistake met on one record.
+        r"(type object '[\w.]+'|'[a-z_]\w*\.[\w.]+' object) has no attribute",
         text,
     ) or (name == "KeyError" and re.fullmatch(r"'?[a-z_][\w.]*'?", text)):
         return _misconfigured("the upstream does not have what the catalog asks of it")

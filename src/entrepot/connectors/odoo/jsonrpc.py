@@ -13,6 +13,7 @@ import orjson
 
 from entrepot.chassis.errors import Error
 from entrepot.connectors.base import HttpReply, Json, Post, Upstream, Withdrawn
+from entrepot.connectors.faults import unsent
 from entrepot.connectors.odoo.refusals import Attempts, OwnRefusals, Refusals
 from entrepot.connectors.odoo.wire import OdooError
 from entrepot.connectors.secrets import read_secret
@@ -131,7 +132,9 @@ class JsonRpcWire:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 return await asyncio.shield(self._renewal)
         except TimeoutError as error:
-            raise UpstreamTimeout(f"{self._upstream.name} did not answer the login in time") from error
+            raise unsent(UpstreamTimeout(f"{self._upstream.name} did not answer the login in time")) from error
+        except Error as error:
+            raise unsent(error) from error.__cause__
 
     def _renewal_ended(self, renewal: asyncio.Task[Account]) -> None:
         self._renewal = None

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
 
 from entrepot.chassis.errors import Mistake
 from entrepot.connectors.base import Json, ModelMapping
 from entrepot.connectors.odoo import domains
 from entrepot.connectors.odoo.session import Session, key_field
 from entrepot.connectors.odoo.writing import Draft, escaped
-from entrepot.errors import Conflict, InvalidBody, RecordNotFound
+from entrepot.errors import Conflict, InvalidBody
 
 WAIT_S = 2.0
 LOOK_EVERY_S = 0.1
@@ -53,8 +52,7 @@ async def keep_or_delete(session: Session, mapping: ModelMapping, draft: Draft, 
     leaf = _leaf(mapping, draft)
     if leaf is None or await _may_stay(session, leaf, made):
         return
-    with suppress(RecordNotFound):
-        await session.execute("unlink", [[made]])
+    await session.take_back(made)
     check_free(mapping, {None})
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 
+from entrepot.chassis.errors import Applied, Error
 from entrepot.connectors.base import Caller, CallMapping, Field, Json, ModelMapping
+from entrepot.connectors.faults import fault_of
 from entrepot.connectors.odoo import domains
 from entrepot.connectors.odoo.faults import Naming, Verb, naming_of, translated
 from entrepot.connectors.odoo.reading import ID_FIELD, Row
@@ -21,10 +24,11 @@ ARCHIVED_TOO: Mapping[str, Json] = {"active_test": False}
 class Session:
     """What *mapping* asks of Odoo for one request of *caller*. *verb* says which operation, for the words of errors.
 
-    *where* is the domain of the caller's records. Raises UpstreamMisconfigured when a value that it needs is missing.
+    *where* is the domain of the caller's records. *applied* is what is known of the change that the request asks for,
+    with all tries of it. Raises OutOfReach when a value that ``where`` needs is missing.
     """
 
-    __slots__ = ("_caller", "_context", "_mapping", "_verb", "_wire", "where")
+    __slots__ = ("_caller", "_context", "_mapping", "_verb", "_wire", "applied", "where")
 
     def __init__(
         self,
@@ -41,11 +45,22 @@ class Session:
         self._caller = caller
         # Before anything is asked or written: a caller without the values that bind its records gets nowhere.
         self.where = domains.resolved(mapping.where, caller.values)
+        self.applied: Applied = "no" if caller.earlier is None else "unknown"
 
     @property
     def deadline(self) -> float:
         """The moment of ``time.monotonic`` until which the caller waits."""
         return self._caller.deadline
+
+    @property
+    def memory(self) -> Mapping[str, Json]:
+        """What an earlier try of the same change noted before it sent anything."""
+        return {} if self._caller.earlier is None else self._caller.earlier.memory
+
+    @property
+    def is_noted(self) -> bool:
+        """Whether somebody keeps what is noted, so that another try may follow."""
+        return self._caller.remember is not None or bool(self.memory)
 
     @property
     def naming(self) -> Naming:
@@ -75,6 +90,45 @@ class Session:
         except OdooError as error:
             raise translated(error, self._verb, self.naming) from error
 
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Let the errors within say what is known of the change."""
+        try:
+            yield
+        except Error as error:
+            error.applied = self.applied
+            raise
+
+    async def remember(self, facts: Mapping[str, Json]) -> None:
+        """Note *facts* for another try, if that is kept and nothing was noted before."""
+        if self._caller.remember is not None and not self.memory:
+            await self._caller.remember(facts)
+
+    async def change(
+        self,
+        method: str,
+        args: Sequence[Json],
+        kwargs: Mapping[str, Json] | None = None,
+        *,
+        context: Mapping[str, Json] | None = None,
+    ) -> Json:
+        """Make the change that the request asks for by calling *method*, and note what is known of it."""
+        before, self.applied = self.applied, "unknown"
+        try:
+            result = await self.execute(method, args, kwargs, context=context)
+        except Error as error:
+            if fault_of(error).applied == "no":
+                self.applied = before
+            raise
+        self.applied = "yes"
+        return result
+
+    async def take_back(self, made: int) -> None:
+        """Delete the record that the change has *made*."""
+        with suppress(RecordNotFound):
+            await self.change("unlink", [[made]])
+        self.applied = "no"
+
     async def search(
         self,
         domain: Sequence[Json],
@@ -99,6 +153,14 @@ class Session:
             raise RecordNotFound("the record does not exist")
         if len(rows) > 1:
             raise Conflict("several records have this key")
+        return rows[0]
+
+    async def own(self, record_id: int, fields: Sequence[str]) -> Row:
+        """Return *fields* of the caller's record with this id, archived or not. Raises RecordNotFound."""
+        domain = domains.joined(self.where, [["id", "=", record_id]])
+        rows = await self.search(domain, fields, {"limit": 1}, context=ARCHIVED_TOO)
+        if not rows:
+            raise RecordNotFound("the record does not exist")
         return rows[0]
 
     async def target(self, leaf: Sequence[Json]) -> int:

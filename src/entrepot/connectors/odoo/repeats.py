@@ -1,0 +1,88 @@
+"""Updates that are repeated after a try whose outcome is not known: what is noted, and how the outcome is found out.
+
+Odoo sets ``write_date`` of a record at every ``write``, also of the values that it has already (``odoo/models.py``,
+``write``); it is told to the second, so the lines count too: a repeat must not make them twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from entrepot.connectors.base import Json
+from entrepot.connectors.odoo.reading import Row
+from entrepot.connectors.odoo.session import Session
+from entrepot.connectors.odoo.values import NUMBER_TYPES
+from entrepot.connectors.odoo.writing import Assigned, Key, Line, settled
+
+NOTED = "write_date"
+# Odoo rounds amounts to the digits of their field; so many of them count at least.
+LEAST_DIGITS = 2
+
+Lines = Mapping[str, Sequence[int]]
+
+
+def facts(row: Row, lines: Lines) -> dict[str, Json]:
+    """Return what is noted of the record of *row*, with its present *lines*, before it is changed."""
+    return {"id": row["id"], NOTED: row[NOTED], "lines": {name: list(ids) for name, ids in lines.items()}}
+
+
+def is_touched(memory: Mapping[str, Json], row: Row, lines: Lines) -> bool:
+    """Tell whether the record was changed since the *memory* of it was noted; False when nothing was."""
+    if not memory:
+        return False
+    return row[NOTED] != memory[NOTED] or any(set(ids) != set(memory["lines"][name]) for name, ids in lines.items())
+
+
+async def hold(
+    session: Session, values: Mapping[str, Assigned], ids: Mapping[Key, int], row: Row, lines: Lines
+) -> bool:
+    """Tell whether the record of *row*, with its present *lines*, has all the *values* of an update.
+
+    New lines are those that were not there before the first try, in the order of their ids.
+    """
+    plain = {name: assigned for name, assigned in values.items() if name not in lines}
+    if plain and not _all_hold(plain, await _read(session, "", [row["id"]], list(plain)), ids):
+        return False
+    for name, present in lines.items():
+        entry = values[name].field
+        was_there = set(session.memory["lines"][name])
+        matched = _matched(values[name].value, present, was_there)
+        if matched is None:
+            return False
+        names = sorted({name for line in matched.values() for name in line.values})
+        rows = {row["id"]: row for row in await _read(session, entry.relation or "", list(matched), names)}
+        if not all(_all_hold(line.values, [rows[id_]] if id_ in rows else [], ids) for id_, line in matched.items()):
+            return False
+    return True
+
+
+def _matched(lines: Sequence[Line], present: Sequence[int], was_there: set[int]) -> dict[int, Line] | None:
+    """Return the *lines* by the ids they have in the record, None when they are not the *present* ones."""
+    kept = {line.id: line for line in lines if line.id is not None}
+    new = [line for line in lines if line.id is None]
+    made = sorted(set(present) - was_there)
+    if set(present) & was_there != set(kept) or len(made) != len(new):
+        return None
+    return kept | dict(zip(made, new, strict=True))
+
+
+async def _read(session: Session, model: str, ids: list[int], names: list[str]) -> list[Row]:
+    return await session.ask(model, ids, names) if ids and names else [{"id": id_} for id_ in ids]
+
+
+def _all_hold(values: Mapping[str, Assigned], rows: Sequence[Row], ids: Mapping[Key, int]) -> bool:
+    return len(rows) == 1 and all(_holds(assigned, rows[0][name], ids) for name, assigned in values.items())
+
+
+def _holds(assigned: Assigned, stored: Json, ids: Mapping[Key, int]) -> bool:
+    wanted = settled(assigned.value, ids)
+    if isinstance(wanted, list):
+        return sorted(wanted) == sorted(stored)
+    if isinstance(stored, list):
+        stored = stored[0] if stored else False
+    if not wanted or not stored:
+        return bool(wanted) == bool(stored)
+    if assigned.field.type in NUMBER_TYPES:
+        digits = len(repr(float(stored)).partition(".")[2])
+        return round(float(wanted), max(LEAST_DIGITS, digits)) == float(stored)
+    return bool(wanted == stored)
