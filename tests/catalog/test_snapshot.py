@@ -23,6 +23,7 @@ from entrepot.connectors.base import (
 )
 from entrepot.errors import NotReady
 from entrepot.identity.partners import Client, Partner
+from entrepot.ledger.retry import DEFAULT_RETRY, RetryPolicy
 
 LINE = Field("price", ("price_unit",), "float", has_default=True, default=0)
 FIELDS = (
@@ -43,6 +44,7 @@ CALL = CallMapping(
     "ref",
     (Argument("a", template={"x": [1]}), Argument("b", body_field="b", has_default=True)),
     {"a": "b"},
+    WHERE,
 )
 RELAY = RelayMapping("/x/{rest}", ("GET", "POST"), (("X-A", "1"),), ("X-B",), {"type": "object"})
 ENDPOINTS = (
@@ -54,11 +56,16 @@ ENDPOINTS = (
         ("w",),
         Rate(1.5, 3),
         CachePolicy(1.0, 2.0),
-        5,
-        {"lang": "de"},
-        "s",
-        "d",
-        MODEL,
+        write="auto",
+        patience_s=0.5,
+        order="field:ref",
+        idempotency="required",
+        retry=RetryPolicy(1, 2.5, 60.0, 7200),
+        max_body_bytes=5,
+        context={"lang": "de"},
+        summary="s",
+        description="d",
+        model=MODEL,
     ),
     Endpoint("c", ("/m/{id}/go",), "erp", call=CALL),
     Endpoint("r", ("/r/{rest...}",), "web", relay=RELAY),
@@ -68,11 +75,17 @@ CATALOG = Catalog(
     {
         "erp": Upstream("erp", "odoo", "http://e", breaker=BreakerPolicy(9, 1.0), probe=Probe(), context={"tz": "UTC"}),
         "web": Upstream(
-            "web", "http", "http://w", auth=Auth("basic", "env:P", user="u"), headers=(("X", "y"),), ca="/ca"
+            "web",
+            "http",
+            "http://w",
+            auth=Auth("basic", "env:P", user="u"),
+            headers=(("X", "y"),),
+            ca="/ca",
+            settle_s=5,
         ),
     },
     {endpoint.name: endpoint for endpoint in ENDPOINTS},
-    {"p": Partner("p", "Päckchen", {"contact": 14, "ids": [1, 2]})},
+    {"p": Partner("p", "Päckchen", {"contact": 14, "ids": [1, 2]}, 7, 2**40)},
     {
         "s": Client("s", "p", frozenset({"r", "w"}), Rate(1, 2), (ip_network("10.0.0.0/8"), ip_network("fd00::/8"))),
         "t": Client("t", "p", frozenset()),
@@ -93,6 +106,28 @@ def test_every_value_comes_back_as_it_was(path, catalog):
 
     assert found == catalog
     assert repr(found) == repr(catalog) or catalog.clients
+
+
+@pytest.mark.parametrize("policy", [DEFAULT_RETRY, RetryPolicy(1, 3, 60, 3600), RetryPolicy(0.05, 1.1, 0.3, 1e6)])
+def test_a_retry_policy_comes_back_with_the_same_waits(path, policy):
+    endpoint = replace(ENDPOINTS[2], retry=policy)
+
+    write_snapshot(path, replace(CATALOG, endpoints={"r": endpoint}))
+
+    found = read_snapshot(path).endpoints["r"].retry
+    assert found == policy
+    assert [found.bound_s(failures) for failures in (1, 2, 9, 1000)] == [
+        policy.bound_s(failures) for failures in (1, 2, 9, 1000)
+    ]
+
+
+@pytest.mark.parametrize("guard", [None, (), (("state", "=", "sale"),)])
+def test_no_guard_and_one_of_no_terms_are_told_apart(path, guard):
+    endpoint = replace(ENDPOINTS[1], call=replace(CALL, guard=guard))
+
+    write_snapshot(path, replace(CATALOG, endpoints={"c": endpoint}))
+
+    assert read_snapshot(path).endpoints["c"].call.guard == guard
 
 
 def test_it_is_readable_by_its_owner_alone_whatever_the_umask(path):

@@ -56,7 +56,6 @@ partners:
     clients:
       shop: {scopes: [orders.read, orders.write, rates.read], rate: {per_second: 20, burst: 50}, networks: [10.0.0.0/8]}
 """
-CORE = "".join(line for line in WHOLE.splitlines(True) if "write: auto" not in line and "guard:" not in line)
 
 TYPES = {
     "sale.order": {
@@ -103,6 +102,7 @@ EVERYTHING = {
             "ca": "/etc/ca.pem",
             "verify": False,
             "probe": {"every": "90s"},
+            "settle": "10m",
         },
         "web": {
             "kind": "http",
@@ -134,6 +134,11 @@ EVERYTHING = {
             "sort": ["ref", "id"],
             "page": {"default": 5, "max": 7},
             "scopes": ["one", "two"],
+            "write": "auto",
+            "patience": "1s",
+            "order": "field:ref",
+            "idempotency": "required",
+            "retry": {"first": "50ms", "factor": 1.5, "ceiling": "1h", "age": "30d"},
             "rate": {"per_second": 0.5, "burst": 1},
             "cache": {"fresh": "1s"},
             "max_body": "3KiB",
@@ -142,7 +147,7 @@ EVERYTHING = {
             "description": "two\nlines: # with yaml in it\n",
         },
         "call": {
-            "path": "/v1/call",
+            "path": "/v1/call/{id}",
             "upstream": "erp",
             "call": "sale.order.go",
             "method": "PUT",
@@ -156,6 +161,10 @@ EVERYTHING = {
                 "g": 5,
             },
             "result": {"id": "res_id"},
+            "guard": ["|", ["a", "in", [1, 2]], ["b", "=", "{partner.contact}"]],
+            "write": "queue",
+            "order": "field:see",
+            "retry": {"factor": 3},
             "scopes": {"write": ["one", "two"]},
         },
         "relay": {
@@ -165,6 +174,9 @@ EVERYTHING = {
             "methods": ["GET", "POST"],
             "headers": {"add": {"X-A": "1"}, "drop": ["X-B"]},
             "body": {"schema": {"type": "object", "properties": {"a": {"$ref": "#"}}}},
+            "write": "queue",
+            "order": "field:a",
+            "max_body": "16MiB",
             "scopes": {"read": "r", "write": "w"},
         },
     },
@@ -173,6 +185,8 @@ EVERYTHING = {
             "name": "On",
             "values": {"contact": "0123", "yes": "true", "ids": [1, 2.5, "~"]},
             "clients": {"c": {"scopes": ["one"], "rate": {"per_second": 1, "burst": 2}, "networks": ["fd00::/8"]}},
+            "max_queued": 0,
+            "max_queued_bytes": "2GiB",
         },
         "bare": {"name": "1e3"},
     },

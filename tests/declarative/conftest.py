@@ -59,8 +59,8 @@ def ask():
 
 
 @pytest.fixture
-def database(tmp_path):
-    database = open_database(f"sqlite:///{tmp_path}/store/entrepot.db")
+def database(store_url):
+    database = open_database(store_url)
     schema.prepare(database)
     yield database
     database.close()

@@ -1,7 +1,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from catalog_example import CORE, TYPES
+from catalog_example import TYPES, WHOLE
 
 from entrepot.catalog.revisions import current, publish
 from entrepot.catalog.snapshot import read_snapshot, write_snapshot
@@ -18,7 +18,7 @@ def snapshot(tmp_path):
 
 @pytest.fixture
 def bring(database, files, snapshot, counter, ask):
-    def bring(text=CORE, *, ask=ask, prune=False, name="catalog.yaml"):
+    def bring(text=WHOLE, *, ask=ask, prune=False, name="catalog.yaml"):
         return apply(
             database, [files(text, name)], ask=ask, snapshot=snapshot, counter=counter, by="operator", prune=prune
         )
@@ -41,7 +41,7 @@ def test_applying_the_same_again_changes_nothing(bring, snapshot, counter):
     bring()
     before = snapshot.stat().st_mtime_ns
 
-    applied = bring(CORE.replace("cache: {fresh: 30s", "cache: {fresh: 30000ms").replace("    method: POST\n", ""))
+    applied = bring(WHOLE.replace("cache: {fresh: 30s", "cache: {fresh: 30000ms").replace("    method: POST\n", ""))
 
     assert (applied.revision, applied.is_new, counter.value) == (1, False, 1)
     assert not applied.difference
@@ -51,7 +51,9 @@ def test_applying_the_same_again_changes_nothing(bring, snapshot, counter):
 def test_a_change_is_told_key_by_key(bring):
     bring()
 
-    applied = bring(CORE.replace("max_length: 64", "max_length: 80").replace("{contact: 14}", "{contact: 14, tier: 2}"))
+    applied = bring(
+        WHOLE.replace("max_length: 64", "max_length: 80").replace("{contact: 14}", "{contact: 14, tier: 2}")
+    )
 
     assert applied.revision == 2
     assert list(applied.difference.lines()) == [
@@ -120,7 +122,7 @@ def test_a_catalog_with_mistakes_changes_nothing(bring, snapshot, database):
     bring()
 
     with pytest.raises(CatalogError):
-        bring(CORE.replace("client_order_ref, required", "client_order_reff, required"))
+        bring(WHOLE.replace("client_order_ref, required", "client_order_reff, required"))
 
     assert current(database).number == read_snapshot(snapshot).revision == 1
 
@@ -131,11 +133,11 @@ def test_without_odoo_the_former_types_stand(bring, snapshot):
     def away(_upstream, _model):
         raise UpstreamUnavailable("erp does not answer")
 
-    applied = bring(CORE.replace("max_length: 64", "max_length: 65"), ask=away)
+    applied = bring(WHOLE.replace("max_length: 64", "max_length: 65"), ask=away)
 
     assert applied.warnings[0] == "upstreams.erp: erp does not answer; field types of the former revision stand, if any"
     assert read_snapshot(snapshot).endpoints["orders"].model.fields[2].choices == ("draft", "sale")
-    assert bring(CORE.replace("max_length: 64", "max_length: 66"), ask=None).is_new
+    assert bring(WHOLE.replace("max_length: 64", "max_length: 66"), ask=None).is_new
 
 
 def test_without_odoo_and_former_types_a_catalog_is_refused(bring):
@@ -156,6 +158,39 @@ def test_a_model_that_odoo_does_not_know_is_told(bring):
         bring(ask=unknown)
 
     assert "Object sale.order doesn't exist" in caught.value.errors[0].message
+
+
+def test_a_guard_on_a_field_that_odoo_does_not_have_is_told(bring, database):
+    with pytest.raises(CatalogError) as caught:
+        bring(WHOLE.replace("guard: [[state, in", "guard: [[sate, in"))
+
+    (mistake,) = caught.value.errors
+    assert mistake.path.endswith("catalog.yaml:40: endpoints.confirm-order.guard")
+    assert mistake.message == "sale.order has no field `sate`; did you mean `state`?"
+    assert current(database).number == 0
+
+
+def test_the_model_of_a_guard_is_asked_for_when_nothing_else_needs_it(bring):
+    lone = (
+        "upstreams:\n  erp: {kind: odoo, url: http://erp, database: d, login: l, secret: env:S}\n"
+        "endpoints:\n  go: {path: '/v1/{id}/go', upstream: erp, call: sale.order.go, guard: [[sate, '=', sale]]}\n"
+    )
+
+    with pytest.raises(CatalogError) as caught:
+        bring(lone)
+
+    assert [mistake.path.rpartition(": ")[2] for mistake in caught.value.errors] == ["endpoints.go.guard"]
+
+
+def test_the_keys_of_the_ledger_are_in_force_after_publish_too(bring, database, snapshot, counter):
+    bring(WHOLE.replace("write: auto\n    cache", "write: auto\n    retry: {age: 7d}\n    cache"))
+    snapshot.unlink()
+
+    publish(database, snapshot, counter)
+
+    found = read_snapshot(snapshot)
+    assert (found.endpoints["orders"].write, found.endpoints["orders"].retry.age_s) == ("auto", 604_800.0)
+    assert found.endpoints["confirm-order"].call.guard == (("state", "in", ("sale", "done")),)
 
 
 def test_types_that_changed_in_odoo_make_a_revision(bring, snapshot):

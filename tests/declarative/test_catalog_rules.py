@@ -113,6 +113,32 @@ def test_the_base_of_these_tests_is_right(told):
         ("endpoints/pass/relay", "/a/../b", "relay", "segments"),
         ("endpoints/pass/methods", [], "methods", "at least 1"),
         ("endpoints/pass/body", {"schema": {}}, "body", "none of the methods has a body"),
+        ("endpoints/contacts/write", "queue", "write", "nothing is written here"),
+        ("endpoints/contacts/write", "auto", "write", "nothing is written here"),
+        ("endpoints/contacts/write", "later", "write", "one of direct, queue, auto"),
+        ("endpoints/contacts/patience", 2, "patience", "a duration"),
+        ("endpoints/contacts/patience", "2h", "patience", "from 0s to 1h"),
+        ("endpoints/contacts/idempotency", True, "idempotency", "optional or required"),
+        ("endpoints/contacts/order", "client", "order", "record, partner, endpoint, none, or field:"),
+        ("endpoints/contacts/order", "field:", "order", "record, partner, endpoint, none, or field:"),
+        ("endpoints/contacts/order", ["record"], "order", "it is a list"),
+        ("endpoints/contacts/order", "field:nmae", "order", "no field `nmae`; did you mean `name`?"),
+        ("endpoints/contacts/order", "field:email", "order", "no field `email`; did you mean `mail`?"),
+        ("endpoints/contacts/order", "field:id", "order", "no field `id`"),
+        ("endpoints/push/order", "field:note", "order", "no field `note`"),
+        ("endpoints/pass/order", "field:note", "order", "no field `note`"),
+        ("endpoints/contacts/retry", {"first": "2m", "ceiling": "90s"}, "retry", "`ceiling`, 90s"),
+        ("endpoints/contacts/retry", {"first": "11m"}, "retry", "at most `ceiling`, 10m"),
+        ("endpoints/contacts/retry", {"ceiling": "1s"}, "retry", "`first` is 2s"),
+        ("endpoints/contacts/retry", {"factor": 0.5}, "retry.factor", "from 1 to 100"),
+        ("endpoints/contacts/retry", {"age": "0s"}, "retry.age", "from 1s to 365d"),
+        ("endpoints/contacts/retry", {"times": 5}, "retry.times", "a retry policy has no key `times`"),
+        ("endpoints/contacts/retry", "2s", "retry", "must be a retry policy: a mapping"),
+        ("endpoints/contacts/guard", [["a", "=", 1]], "guard", "for a call only; this is a model"),
+        ("endpoints/push/guard", [], "guard", "looks at no field"),
+        ("endpoints/push/guard", [[1, "=", 1]], "guard", "looks at no field"),
+        ("endpoints/push/guard", [["a", "==", 1]], "guard.0.1", "no operator of Odoo"),
+        ("endpoints/push/guard", [["a", "=", "{thing}"]], "guard", "no value `thing`"),
         ("endpoints/pass/headers", {"add": {"Host": "x"}}, "headers.add.Host", "belongs to the connection"),
         ("endpoints/pass/headers", {"add": {"X-Api-Key": "x"}}, "headers.add.X-Api-Key", "use `auth`"),
         ("endpoints/pass/headers", {"add": {"X-A": "x\ny"}}, "headers.add.X-A", "without line ends"),
@@ -134,7 +160,7 @@ def test_what_an_endpoint_must_not_say(told, path, value, place, message):
         ("upstreams/web/auth", {"bearer": "abc"}, "upstreams.web.auth.bearer", "where the secret is"),
         ("upstreams/web/auth", {}, "upstreams.web.auth", "exactly one"),
         ("upstreams/web/headers", {"Authorization": "x"}, "upstreams.web.headers.Authorization", "use `auth`"),
-        ("upstreams/web/settle", "1s", "upstreams.web.settle", "does not act on `settle` yet"),
+        ("upstreams/web/settle", "2d", "upstreams.web.settle", "from 0s to 1d"),
         ("upstreams/erp/kind", "odo", "upstreams.erp.kind", "odoo or http"),
         ("upstreams/erp/kind", None, "upstreams.erp", "`kind` is missing"),
         ("upstreams/erp/protocol", "xmlrpc", "upstreams.erp.protocol", "auto or jsonrpc"),
@@ -150,6 +176,10 @@ def test_what_an_endpoint_must_not_say(told, path, value, place, message):
         ),
         ("partners/a/clients", {"shop": {}}, "partners.a.clients.shop", "`scopes` is missing"),
         ("partners/a/name", None, "partners.a", "`name` is missing"),
+        ("partners/a/max_queued", -1, "partners.a.max_queued", "from 0 to 100000000"),
+        ("partners/a/max_queued", "5", "partners.a.max_queued", "a whole number"),
+        ("partners/a/max_queued_bytes", "0KiB", "partners.a.max_queued_bytes", "from 1B to 1024GiB"),
+        ("partners/a/max_queued_bytes", "lots", "partners.a.max_queued_bytes", "a size such as"),
     ],
 )  # fmt: skip
 def test_what_upstreams_and_partners_must_not_say(told, path, value, place, message):
@@ -157,6 +187,96 @@ def test_what_upstreams_and_partners_must_not_say(told, path, value, place, mess
 
     assert list(found) == [place]
     assert message in found[place]
+
+
+def test_a_guard_needs_the_id_of_a_record_in_the_path(told):
+    push = {"path": "/v1/push", "upstream": "erp", "call": "res.partner.push", "guard": [["active", "=", True]]}
+
+    assert told("endpoints/push", push) == {"endpoints.push.guard": "is asked of one record, and the path has no {id}"}
+    assert told("endpoints/push", {**push, "path": "/v1/{id}/push"}) == {}
+
+
+def test_a_guard_is_filled_for_every_partner_that_may_call(told):
+    push = {**BASE["endpoints"]["push"], "guard": [["lang", "=", "{partner.lang}"]], "scopes": ["other"]}
+
+    assert told("endpoints/push", push) == {
+        "endpoints.push.guard": "{partner.lang}: the partners b may call this and have no value `lang`"
+    }
+
+
+@pytest.mark.parametrize("write", ["queue", "auto"])
+@pytest.mark.parametrize(
+    ("path", "endpoint"),
+    [
+        ("endpoints/push", {"path": "/v1/ask", "upstream": "erp", "call": "res.partner.ask", "method": "GET"}),
+        ("endpoints/pass", {"path": "/v1/pass", "upstream": "web", "relay": "/", "methods": ["GET"]}),
+        ("endpoints/contacts", {**BASE["endpoints"]["contacts"], "operations": ["list"]}),
+    ],
+)
+def test_what_only_reads_cannot_be_queued(told, path, endpoint, write):
+    name = path.partition("/")[2]
+
+    assert told(path, {**endpoint, "write": "direct"}) == {}
+    assert list(told(path, {**endpoint, "write": write})) == [f"endpoints.{name}.write"]
+
+
+@pytest.mark.parametrize("operation", ["create", "update", "delete"])
+def test_whatever_writes_can_be_queued_also_by_odoos_own_id(told, operation):
+    endpoint = {**BASE["endpoints"]["contacts"], "operations": ["read", operation], "write": "queue"}
+
+    assert told("endpoints/contacts", endpoint) == {}
+
+
+def test_order_goes_by_what_a_body_can_say(told):
+    fields = {"name": "name", "number": {"from": "ref", "read_only": True}, "rows": {"from": "x", "fields": {"a": "b"}}}
+    contacts = {**BASE["endpoints"]["contacts"], "fields": fields, "operations": ["create"]}
+    push = {**BASE["endpoints"]["push"], "arguments": {"note": {"body": "text"}, "who": "{client}"}}
+    relay = {**BASE["endpoints"]["pass"], "methods": ["POST"], "body": {"schema": {"properties": {"ref": {}}}}}
+
+    for name, endpoint, right, wrong in (
+        ("contacts", contacts, ("name",), ("number", "rows", "id")),
+        ("push", push, ("text",), ("note", "who")),
+        ("pass", relay, ("ref",), ("reff", "properties")),
+    ):
+        for field in right:
+            assert told(f"endpoints/{name}", {**endpoint, "order": f"field:{field}"}) == {}
+        for field in wrong:
+            found = told(f"endpoints/{name}", {**endpoint, "order": f"field:{field}"})
+            assert list(found) == [f"endpoints.{name}.order"]
+
+
+def test_patience_ends_before_the_upstream_is_given_up(told):
+    contacts = {**BASE["endpoints"]["contacts"], "operations": ["create"], "write": "auto"}
+
+    assert told("endpoints/contacts", {**contacts, "patience": "19s"}) == {}
+    assert told("endpoints/contacts", {**contacts, "patience": "20s"}) == {
+        "endpoints.contacts.patience": "`auto` waits 20s, and `erp` is given up after 20s:"
+        " `patience` must be shorter than its `timeout`"
+    }
+    assert told("endpoints/contacts", {**contacts, "patience": "1m", "write": "queue"}) == {}
+
+
+def test_the_patience_that_nobody_wrote_is_checked_too(mistakes):
+    document = json.loads(changed("upstreams/erp/timeout", "2s"))
+    assert mistakes(json.dumps(document)) == {}
+
+    document["endpoints"]["contacts"] |= {"operations": ["create"], "write": "auto"}
+
+    assert list(mistakes(json.dumps(document))) == ["1: endpoints.contacts"]
+
+
+@pytest.mark.parametrize("name", ["contacts", "push", "pass"])
+def test_a_body_that_is_stored_is_bounded(told, name):
+    endpoint = {**BASE["endpoints"][name], "max_body": "17MiB"}
+    endpoint |= {"operations": ["create"]} if name == "contacts" else {}
+    endpoint |= {"methods": ["PUT"]} if name == "pass" else {}
+
+    assert told(f"endpoints/{name}", endpoint) == {}
+    for write in ("queue", "auto"):
+        assert told(f"endpoints/{name}", {**endpoint, "write": write}) == {
+            f"endpoints.{name}.max_body": f"must be at most 16MiB, because `write: {write}` stores bodies"
+        }
+        assert told(f"endpoints/{name}", {**endpoint, "write": write, "max_body": "16MiB"}) == {}
 
 
 def test_a_partner_that_may_call_and_lacks_a_value_is_named(mistakes):

@@ -1,24 +1,62 @@
 import pytest
-from catalog_example import CORE, WHOLE
+from catalog_example import WHOLE
 
 from entrepot.declarative.document import check_files
 from entrepot.errors import CatalogError
+from entrepot.ledger.retry import RetryPolicy
+
+LEDGER = """\
+    write: queue
+    patience: 500ms
+    order: field:reference
+    idempotency: required
+    retry: {first: 1s, factor: 3, ceiling: 1m, age: 1d}
+"""
 
 
-def test_the_whole_example_is_right_without_the_keys_of_the_ledger(mistakes):
-    assert mistakes(CORE) == {}
+def test_the_whole_example_is_right(mistakes):
+    assert mistakes(WHOLE) == {}
 
 
-def test_keys_of_the_ledger_are_refused_by_name(mistakes):
-    assert mistakes(WHOLE) == {
-        "30: endpoints.orders.write": "this version writes `direct` only: it does not act on `auto` yet",
-        "40: endpoints.confirm-order.guard": "this version does not act on `guard` yet: leave it out",
-        "41: endpoints.confirm-order.write": "this version writes `direct` only: it does not act on `auto` yet",
-    }
+def test_keys_of_the_ledger_are_acted_on(draft):
+    text = WHOLE.replace("    write: auto\n    cache:", LEDGER + "    cache:") + "    max_queued: 5\n"
+    text = text.replace("    kind: odoo\n", "    kind: odoo\n    settle: 3m\n") + "    max_queued_bytes: 3GiB\n"
+
+    catalog = draft(text).catalog
+
+    orders = catalog.endpoints["orders"]
+    assert (orders.write, orders.patience_s, orders.order, orders.idempotency) == (
+        "queue", 0.5, "field:reference", "required",
+    )  # fmt: skip
+    assert orders.retry == RetryPolicy(1.0, 3, 60.0, 86_400.0)
+    assert catalog.endpoints["confirm-order"].write == "auto"
+    assert catalog.endpoints["confirm-order"].call.guard == (("state", "in", ("sale", "done")),)
+    assert catalog.upstreams["erp"].settle_s == 180.0
+    assert catalog.partners["azure"].max_queued == 5
+    assert catalog.partners["azure"].max_queued_bytes == 3 * 2**30
+
+
+def test_what_the_keys_of_the_ledger_are_when_nobody_writes_them(draft):
+    catalog = draft(WHOLE).catalog
+
+    rates = catalog.endpoints["rates"]
+    assert (rates.write, rates.patience_s, rates.order, rates.idempotency) == ("direct", 2.0, "record", "optional")
+    assert rates.retry == RetryPolicy(2.0, 2.0, 600.0, 259_200.0)
+    assert catalog.upstreams["erp"].settle_s == 130.0
+    assert (catalog.partners["azure"].max_queued, catalog.partners["azure"].max_queued_bytes) == (100_000, 2**30)
+
+
+@pytest.mark.parametrize("key", ["quota: {day: 1}", "api_keys: true", "plan: gold"])
+def test_keys_of_identity_are_refused_by_name(mistakes, key):
+    name = key.partition(":")[0]
+
+    found = mistakes(f"partners:\n  a:\n    name: A\n    clients:\n      shop:\n        scopes: []\n        {key}\n")
+
+    assert found == {f"7: partners.a.clients.shop.{name}": f"this version does not act on `{name}` yet: leave it out"}
 
 
 def test_several_files_are_one_catalog(files):
-    upstreams, rest = CORE.split("endpoints:\n")
+    upstreams, rest = WHOLE.split("endpoints:\n")
 
     draft = check_files([files(upstreams, "a.yaml"), files("endpoints:\n" + rest, "b.yaml")])
 
@@ -27,9 +65,9 @@ def test_several_files_are_one_catalog(files):
 
 
 def test_a_name_that_stands_in_two_files_names_both_places(mistakes, tmp_path):
-    found = mistakes(CORE, "partners:\n  azure: {name: Azure again}\n")
+    found = mistakes(WHOLE, "partners:\n  azure: {name: Azure again}\n")
 
-    assert found == {"catalog1.yaml:2: partners.azure": f"azure stands twice; first at {tmp_path}/catalog.yaml:47"}
+    assert found == {"catalog1.yaml:2: partners.azure": f"azure stands twice; first at {tmp_path}/catalog.yaml:50"}
 
 
 def test_a_name_that_stands_twice_in_a_file_names_both_places(mistakes, tmp_path):
@@ -49,7 +87,7 @@ def test_a_client_name_is_unique_in_the_catalog(mistakes, tmp_path):
 
 
 def test_a_file_that_cannot_be_read_says_nothing_of_references_to_it(files, tmp_path):
-    _, rest = CORE.split("endpoints:\n")
+    _, rest = WHOLE.split("endpoints:\n")
 
     with pytest.raises(CatalogError) as caught:
         check_files([files("endpoints:\n" + rest), tmp_path / "missing.yaml"])

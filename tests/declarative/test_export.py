@@ -1,5 +1,5 @@
 import pytest
-from catalog_example import CORE, EVERYTHING
+from catalog_example import EVERYTHING, WHOLE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,7 +30,7 @@ def test_what_is_written_is_what_was_read():
     ]
 
 
-@pytest.mark.parametrize("source", [CORE, None])
+@pytest.mark.parametrize("source", [WHOLE, None])
 def test_an_export_is_taken_back_and_differs_in_nothing(files, source):
     catalog = check_files([files(source)]).catalog if source else checked(EVERYTHING)
     written = document(catalog)

@@ -2,7 +2,7 @@ import json
 import random
 from contextlib import suppress
 
-from catalog_example import CORE, EVERYTHING, TYPES
+from catalog_example import EVERYTHING, TYPES, WHOLE
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -61,7 +61,7 @@ def test_a_good_file_with_damage_gets_mistakes_and_never_a_traceback(tmp_path):
     path = tmp_path / "fuzz.yaml"
     dice = random.Random(2)
     for _ in range(150):
-        content = bytearray(CORE.encode())
+        content = bytearray(WHOLE.encode())
         for _ in range(dice.randrange(1, 4)):
             index = dice.randrange(len(content))
             content[index : index + dice.randrange(3)] = dice.choice(

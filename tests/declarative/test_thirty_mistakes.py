@@ -26,7 +26,7 @@ endpoints:
       number: {from: name, read_only: true, required: true}
     operations: [list, reed]
     page: {default: 200}
-    write: queue
+    write: queued
     cache: {fresh: soon}
   two-kinds:
     path: /v1/two

@@ -97,6 +97,7 @@ def keys() -> tuple[tuple[str, Table], ...]:
         ("endpoints.NAME.scopes", endpoints.SCOPES),
         ("endpoints.NAME.rate", tables.RATE),
         ("endpoints.NAME.cache", tables.CACHE),
+        ("endpoints.NAME.retry", tables.RETRY),
         ("endpoints.NAME.fields.PUBLIC", endpoints.FIELD),
         ("endpoints.NAME.fields.PUBLIC.fields.PUBLIC", endpoints.LINE_FIELD),
         ("endpoints.NAME.page", endpoints.PAGE),

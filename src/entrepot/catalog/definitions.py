@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from entrepot.chassis.limits import Rate
 from entrepot.connectors.base import CallMapping, ModelMapping, RelayMapping, Upstream
 from entrepot.identity.partners import Client, Partner
+from entrepot.ledger.retry import DEFAULT_RETRY, RetryPolicy
 
 RESERVED_PATHS = ("/oauth/", "/.well-known/", "/docs", "/transactions", "/status", "/health/", "/metrics")
 
@@ -27,6 +28,9 @@ class Endpoint:
 
     *read_scopes* and *write_scopes*: a token needs one of them; empty means no one may. *paths* is the path and its
     aliases; ``{name}`` stands for one segment, ``{name...}`` at the end for the rest.
+
+    *write* is the write mode; *patience_s* is how long ``auto`` waits. *order*: followers wait for the same ``record``,
+    ``partner``, ``endpoint``, ``field:NAME`` (a public field of the body), or for ``none``. *retry* is for deliveries.
     """
 
     name: str
@@ -36,6 +40,11 @@ class Endpoint:
     write_scopes: tuple[str, ...] = ()
     rate: Rate | None = None
     cache: CachePolicy | None = None
+    write: Literal["direct", "queue", "auto"] = "direct"
+    patience_s: float = 2.0
+    order: str = "record"
+    idempotency: Literal["optional", "required"] = "optional"
+    retry: RetryPolicy = DEFAULT_RETRY
     max_body_bytes: int = 1_048_576
     context: Mapping[str, Any] = field(default_factory=dict)
     summary: str = ""

@@ -9,10 +9,11 @@ from entrepot.catalog.keys import BAD, Key, Spot, Table, Values, describe, leaf,
 from entrepot.catalog.paths import METHODS, public_path
 from entrepot.catalog.relay_schema import schema
 from entrepot.catalog.schemas import ARGUMENT_TYPES
-from entrepot.catalog.tables import cache, json_mapping, later, rate
+from entrepot.catalog.tables import cache, json_mapping, rate, retry
 from entrepot.catalog.templates import domain, template_value
 from entrepot.catalog.tree import Node, plain
 from entrepot.connectors.base import Argument, Field, Json
+from entrepot.ledger.retry import DEFAULT_RETRY
 
 KINDS = ("model", "call", "relay")
 FIELD_TYPES = (
@@ -25,13 +26,6 @@ OPERATION_NAMES = ("list", "read", "create", "update", "delete")
 def _any_json(node: Node, _spot: Spot) -> Json:
     # A default may be null, which a table would take for a key that is not there.
     return (plain(node),)
-
-
-def _write_mode(value: Any) -> str:
-    mode = v.one_of("direct", "queue", "auto")(value)
-    if mode != "direct":
-        raise ValueError(f"this version writes `direct` only: it does not act on `{mode}` yet")
-    return mode
 
 
 def _scopes_of_method(node: Node, spot: Spot) -> Any:
@@ -227,20 +221,32 @@ ENDPOINT = Table(
         Key("aliases", list_of(leaf(public_path), "paths"), "further paths of the same", default=()),
         Key("upstream", leaf(v.name), "the upstream that answers", required=True),
         Key("scopes", _scopes, "what a token must have", default=((), ()), shown="no one"),
-        Key("write", leaf(_write_mode), "how writes are dispatched", default="direct", shown="direct"),
-        Key("patience", later, "how long `auto` waits", shown="2s", part="ledger"),
-        Key("order", later, "what followers wait for", shown="record", part="ledger"),
-        Key("idempotency", later, "whether writes need an Idempotency-Key", shown="optional", part="ledger"),
+        Key(
+            "write",
+            leaf(v.one_of("direct", "queue", "auto")),
+            "how writes are dispatched: direct, queue or auto",
+            default="direct",
+            shown="direct",
+        ),
+        Key("patience", leaf(v.duration(0.0, 3600.0)), "how long `auto` waits", default=2.0, shown="2s"),
+        Key("order", leaf(v.order), "what a queued write waits for", default="record", shown="record"),
+        Key(
+            "idempotency",
+            leaf(v.one_of("optional", "required")),
+            "whether a write may or must have an Idempotency-Key",
+            default="optional",
+            shown="optional",
+        ),
         Key(
             "retry",
-            later,
-            "how often and how long",
+            retry,
+            "when a failed delivery is tried again",
+            default=DEFAULT_RETRY,
             shown="{first: 2s, factor: 2, ceiling: 10m, age: 3d}",
-            part="ledger",
         ),
         Key("rate", rate, "the limit of all callers together", shown="none"),
         Key("cache", cache, "how long answers are kept", shown="none"),
-        Key("max_body", leaf(v.size), "largest body", default=1_048_576, shown="1MiB"),
+        Key("max_body", leaf(v.size(2**30)), "largest body", default=1_048_576, shown="1MiB"),
         Key("context", json_mapping, "added to the upstream's", default={}, kinds=_RECORDS),
         Key("summary", leaf(v.text), "for the API documents", default=""),
         Key("description", leaf(v.text), "for the API documents", default=""),
@@ -309,7 +315,7 @@ ENDPOINT = Table(
             shown="the bare result",
             kinds=("call",),
         ),
-        Key("guard", later, "a domain that is true once the call has been applied", kinds=("call",), part="ledger"),
+        Key("guard", domain, "true of the record once the call has been applied", shown="none", kinds=("call",)),
         Key("relay", _relay, "a path of an HTTP upstream", kinds=("relay",)),
         Key(
             "methods",

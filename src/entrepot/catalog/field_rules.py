@@ -17,8 +17,10 @@ _WRITES = frozenset({"create", "update"})
 
 
 def check_call(mapping: CallMapping, models: ModelTypes, wrong: Wrong) -> None:
-    """Report names in a call's ``where`` and ``key`` that its model does not have, as far as that is known."""
-    _check_names(mapping.model, {"where": [*fields_in(mapping.where)], "key": [mapping.key]}, models, wrong)
+    """Report names in a call's ``where``, ``guard`` and ``key`` that its model does not have, as far as known."""
+    domains = {"where": mapping.where, "guard": mapping.guard or ()}
+    names = {key: [*fields_in(domain)] for key, domain in domains.items()}
+    _check_names(mapping.model, names | {"key": [mapping.key]}, models, wrong)
 
 
 def check_mapping(mapping: ModelMapping, models: ModelTypes, wrong: Wrong) -> Iterator[str]:

@@ -46,7 +46,7 @@ def needed_models(catalog: Catalog, known: Types) -> frozenset[tuple[str, str]]:
 
 
 def _models_of(endpoint: Endpoint, models: ModelTypes) -> Iterator[str]:
-    if endpoint.call is not None and (endpoint.call.where or endpoint.call.key != "id"):
+    if endpoint.call is not None and (endpoint.call.where or endpoint.call.guard or endpoint.call.key != "id"):
         yield endpoint.call.model
     if endpoint.model is not None:
         yield endpoint.model.model

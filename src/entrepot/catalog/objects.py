@@ -84,6 +84,7 @@ def _build_upstream(name: str, found: Values, kind: str) -> Upstream:
         context=ODOO_CONTEXT | found["context"] if is_odoo else {},
         auth=found["auth"],
         headers=tuple(found["headers"].items()),
+        settle_s=found["settle"],
     )
 
 
@@ -114,6 +115,11 @@ def _build_endpoint(name: str, found: Values, kind: str) -> Endpoint:
         write_scopes=write_scopes,
         rate=found["rate"],
         cache=found["cache"],
+        write=found["write"],
+        patience_s=found["patience"],
+        order=found["order"],
+        idempotency=found["idempotency"],
+        retry=found["retry"],
         max_body_bytes=found["max_body"],
         context=found["context"],
         summary=found["summary"],
@@ -150,6 +156,7 @@ def _build_call(found: Values) -> CallMapping:
         key=found["key"],
         arguments=tuple(found["arguments"].values()),
         result=found["result"],
+        guard=found["guard"],
     )
 
 
@@ -170,7 +177,10 @@ def partner(node: Node, spot: Spot) -> Parsed[Partner] | Bad:
 
 
 def _build_partner(name: str, found: Values, _kind: str) -> Partner:
-    return Partner(name=name, title=found["name"] or "", values=found["values"])
+    return Partner(
+        name=name, title=found["name"] or "", values=found["values"], max_queued=found["max_queued"],
+        max_queued_bytes=found["max_queued_bytes"],
+    )  # fmt: skip
 
 
 def clients(of: Parsed[Partner]) -> Iterator[Parsed[Client]]:

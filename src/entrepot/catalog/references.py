@@ -10,6 +10,7 @@ from entrepot.catalog.keys import did_you_mean
 from entrepot.catalog.objects import Parsed
 from entrepot.catalog.paths import routes, shape, value_names
 from entrepot.catalog.templates import names_in
+from entrepot.catalog.values import written_s
 from entrepot.connectors.base import Json, Upstream
 from entrepot.identity.partners import Client, Partner
 
@@ -30,6 +31,7 @@ def check_references(objects: Objects, upstream_names: Iterable[str]) -> None:
     for endpoint in objects.endpoints.values():
         if endpoint.are_right("upstream"):
             _check_upstream(endpoint, objects.upstreams, names)
+            _check_patience(endpoint, objects.upstreams)
         _check_templates(endpoint, objects)
     _check_clashes(objects.endpoints.values())
     _check_client_names(objects.clients)
@@ -48,6 +50,18 @@ def _check_upstream(of: Parsed[Endpoint], upstreams: Mapping[str, Parsed[Upstrea
         of.wrong("upstream", f"a relay goes to an HTTP upstream; `{name}` is Odoo: use `model` or `call`")
     if (of.value.model is not None or of.value.call is not None) and kind != "odoo":
         of.wrong("upstream", f"models and calls go to an Odoo upstream; `{name}` is HTTP: use `relay`")
+
+
+def _check_patience(of: Parsed[Endpoint], upstreams: Mapping[str, Parsed[Upstream]]) -> None:
+    upstream = upstreams.get(of.value.upstream)
+    if of.value.write != "auto" or upstream is None or not upstream.are_right("timeout"):
+        return
+    if of.are_right("write", "patience") and of.value.patience_s >= upstream.value.timeout_s:
+        message = (
+            f"`auto` waits {written_s(of.value.patience_s)}, and `{upstream.name}` is given up after"
+            f" {written_s(upstream.value.timeout_s)}: `patience` must be shorter than its `timeout`"
+        )
+        of.wrong("patience", message)
 
 
 def _check_clashes(endpoints: Iterable[Parsed[Endpoint]]) -> None:
@@ -115,6 +129,7 @@ def _templated(endpoint: Endpoint) -> Iterator[tuple[str, Json]]:
         yield "set", endpoint.model.set
     elif endpoint.call is not None:
         yield "where", endpoint.call.where
+        yield "guard", endpoint.call.guard
         yield "arguments", [argument.template for argument in endpoint.call.arguments]
     elif endpoint.relay is not None:
         yield "relay", endpoint.relay.path

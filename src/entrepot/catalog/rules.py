@@ -9,10 +9,13 @@ from entrepot.catalog.keys import did_you_mean
 from entrepot.catalog.objects import Parsed
 from entrepot.catalog.paths import methods, takes_rest, value_names
 from entrepot.catalog.templates import fields_in
+from entrepot.catalog.values import written_bytes, written_s
 from entrepot.connectors.base import CallMapping, Field, ModelMapping, RelayMapping, Upstream
 
 _WRITES = frozenset({"create", "update"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+MAX_STORED_BYTES = 16 * 2**20
+"""A body that may have to wait in the ledger is no larger."""
 
 
 def check_upstream(of: Parsed[Upstream]) -> None:
@@ -41,6 +44,49 @@ def check_endpoint(of: Parsed[Endpoint]) -> None:
         _body_has_a_method(of, endpoint.relay)
     if endpoint.cache is not None and of.are_right("operations", "method", "methods"):
         _cache_has_reads(of)
+    for rule in _LEDGER_RULES:
+        rule(of)
+
+
+def _writes_have_a_method(of: Parsed[Endpoint]) -> None:
+    if of.value.write == "direct" or not of.are_right("operations", "method", "methods"):
+        return
+    offered = methods(of.value)
+    if offered and offered <= {"GET"}:
+        of.wrong("write", "nothing is written here, so nothing can wait in the ledger: leave it out")
+
+
+def _stored_bodies_are_bounded(of: Parsed[Endpoint]) -> None:
+    if of.value.write != "direct" and of.value.max_body_bytes > MAX_STORED_BYTES:
+        most = written_bytes(MAX_STORED_BYTES)
+        of.wrong("max_body", f"must be at most {most}, because `write: {of.value.write}` stores bodies")
+
+
+def _retries_begin_below_the_ceiling(of: Parsed[Endpoint]) -> None:
+    retry = of.value.retry
+    if retry.first_s > retry.ceiling_s:
+        message = f"`first` is {written_s(retry.first_s)} and must be at most `ceiling`, {written_s(retry.ceiling_s)}"
+        of.wrong("retry", message)
+
+
+def _order_names_a_field(of: Parsed[Endpoint]) -> None:
+    kind, _, name = of.value.order.partition(":")
+    if kind != "field" or not of.are_right("fields", "arguments", "body"):
+        return
+    known = _body_fields(of.value)
+    if name not in known:
+        of.wrong("order", f"the body has no field `{name}`{did_you_mean(name, known)}")
+
+
+def _body_fields(endpoint: Endpoint) -> set[str]:
+    """Return the names of the single values that a body of *endpoint* may hold at its top."""
+    if endpoint.model is not None:
+        return {field.public for field in endpoint.model.fields if not field.read_only and not field.fields}
+    if endpoint.call is not None:
+        return {argument.body_field for argument in endpoint.call.arguments if argument.body_field is not None}
+    schema = endpoint.relay.schema if endpoint.relay is not None else None
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    return set(properties) if isinstance(properties, dict) else set()
 
 
 def _cache_has_reads(of: Parsed[Endpoint]) -> None:
@@ -140,6 +186,15 @@ def _record_keys_need_an_id(of: Parsed[Endpoint], _mapping: CallMapping) -> None
                 of.wrong(key, "says which record is meant, and the path has no {id}")
 
 
+def _guard_looks_at_the_record(of: Parsed[Endpoint], mapping: CallMapping) -> None:
+    if mapping.guard is None or not of.are_right("guard", "path"):
+        return
+    if of.value.paths and "id" not in value_names(of.value.paths[0]):
+        of.wrong("guard", "is asked of one record, and the path has no {id}")
+    elif not any(fields_in(mapping.guard)):
+        of.wrong("guard", "looks at no field, so it cannot tell whether the call has been applied")
+
+
 def _body_comes_with_the_method(of: Parsed[Endpoint], mapping: CallMapping) -> None:
     if mapping.http_method not in _WITH_BODY and of.are_right("method", "arguments"):
         for argument in mapping.arguments:
@@ -167,4 +222,11 @@ _MODEL_RULES: tuple[Callable[[Parsed[Endpoint], ModelMapping], None], ...] = (
 _CALL_RULES: tuple[Callable[[Parsed[Endpoint], CallMapping], None], ...] = (
     _record_keys_need_an_id,
     _body_comes_with_the_method,
+    _guard_looks_at_the_record,
+)
+_LEDGER_RULES: tuple[Callable[[Parsed[Endpoint]], None], ...] = (
+    _writes_have_a_method,
+    _stored_bodies_are_bounded,
+    _retries_begin_below_the_ceiling,
+    _order_names_a_field,
 )

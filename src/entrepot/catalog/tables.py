@@ -10,6 +10,7 @@ from entrepot.catalog.keys import BAD, Key, Spot, Table, Values, describe, leaf,
 from entrepot.catalog.tree import Node, plain
 from entrepot.chassis.limits import Rate
 from entrepot.connectors.base import Auth, BreakerPolicy, Probe
+from entrepot.ledger.retry import RetryPolicy
 
 DAY_S = 86_400.0
 ODOO_CONTEXT = {"tz": "UTC", "lang": "en_US"}
@@ -65,6 +66,17 @@ CACHE = Table(
     ),
 )
 cache = object_of(CACHE, lambda found: CachePolicy(found["fresh"], found["stale_if_error"]))
+
+RETRY = Table(
+    "a retry policy",
+    (
+        Key("first", leaf(v.duration(0.05, DAY_S)), "longest wait after the first failure", default=2.0, shown="2s"),
+        Key("factor", leaf(v.factor), "by which it grows", default=2.0, shown="2"),
+        Key("ceiling", leaf(v.duration(0.05, 30 * DAY_S)), "beyond which it does not", default=600.0, shown="10m"),
+        Key("age", leaf(v.duration(1.0, 365 * DAY_S)), "after which it is given up", default=3 * DAY_S, shown="3d"),
+    ),
+)
+retry = object_of(RETRY, lambda found: RetryPolicy(found["first"], found["factor"], found["ceiling"], found["age"]))
 
 BREAKER = Table(
     "a breaker",
@@ -144,7 +156,13 @@ UPSTREAM = Table(
             "how the upstream is asked whether it is well",
             shown="Odoo: common.version; http: none",
         ),
-        Key("settle", later, "how long it may work on a call after a time-out", shown="130s", part="ledger"),
+        Key(
+            "settle",
+            leaf(v.duration(0.0, DAY_S)),
+            "how long it may work on a call after a time-out",
+            default=130.0,
+            shown="130s",
+        ),
         Key("database", leaf(v.text), "Odoo's database", required=True, kinds=("odoo",)),
         Key("login", leaf(v.text), "the gateway's own account", required=True, kinds=("odoo",)),
         Key("secret", leaf(v.secret), "where its password or API key is", required=True, kinds=("odoo",)),
@@ -192,7 +210,7 @@ PARTNER = Table(
             default={},
         ),
         Key("clients", mapping_of(lambda node, _: node, "clients", v.name), "its programs, by name", default={}),
-        Key("max_queued", later, "writes that may wait", shown="100000", part="ledger"),
-        Key("max_queued_bytes", later, "bytes that may wait", shown="1GiB", part="ledger"),
+        Key("max_queued", leaf(v.whole(0, 100_000_000)), "writes that may wait", default=100_000, shown="100000"),
+        Key("max_queued_bytes", leaf(v.size(2**40)), "bytes that may wait", default=2**30, shown="1GiB"),
     ),
 )

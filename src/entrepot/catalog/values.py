@@ -83,6 +83,22 @@ def number_above_zero(value: Any) -> float:
     return value
 
 
+def factor(value: Any) -> float:
+    """Return *value*, a number from 1 to 100."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= 100:
+        raise ValueError("must be a number from 1 to 100")
+    return value
+
+
+def order(value: Any) -> str:
+    """Return *value*, what followers wait for."""
+    if value in ("record", "partner", "endpoint", "none"):
+        return str(value)
+    if isinstance(value, str) and value.startswith("field:") and _PUBLIC.fullmatch(value[6:]):
+        return value
+    raise ValueError("must be record, partner, endpoint, none, or field: and the public name of a field of the body")
+
+
 def duration(least_s: float, most_s: float) -> Callable[[Any], float]:
     """Return the function for durations from *least_s* to *most_s* seconds."""
 
@@ -97,14 +113,18 @@ def duration(least_s: float, most_s: float) -> Callable[[Any], float]:
     return convert
 
 
-def size(value: Any) -> int:
-    """Return the bytes that *value* says, at least 1 and at most 1 GiB."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ShapeError("must be a size such as 64KiB or 1MiB")
-    found = chassis.size_bytes(str(value))
-    if not 1 <= found <= 2**30:
-        raise ValueError("must be from 1B to 1GiB")
-    return found
+def size(most_bytes: int) -> Callable[[Any], int]:
+    """Return the function for sizes from 1 to *most_bytes* bytes."""
+
+    def convert(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise ShapeError("must be a size such as 64KiB or 1MiB")
+        found = chassis.size_bytes(str(value))
+        if not 1 <= found <= most_bytes:
+            raise ValueError(f"must be from 1B to {written_bytes(most_bytes)}")
+        return found
+
+    return convert
 
 
 def one_of(*choices: str) -> Callable[[Any], str]:

@@ -26,6 +26,7 @@ from entrepot.connectors.base import (
     Upstream,
 )
 from entrepot.identity.partners import Client, Partner
+from entrepot.ledger.retry import DEFAULT_RETRY, RetryPolicy
 
 Written = dict[str, Json]
 Document = Mapping[str, Mapping[str, Json]]
@@ -74,6 +75,7 @@ def _upstream(of: Upstream) -> Written:
             "ca": (of.ca, None),
             "verify": (of.verify, True),
             "probe": (_probe(of.probe), _probe(Probe()) if is_odoo else None),
+            "settle": (written_s(of.settle_s), "130s"),
         }
     )
 
@@ -115,6 +117,11 @@ def _endpoint(of: Endpoint) -> Written:
             "summary": (of.summary, ""),
             "description": (of.description, ""),
             "scopes": (_scopes(of), []),
+            "write": (of.write, "direct"),
+            "patience": (written_s(of.patience_s), "2s"),
+            "order": (of.order, "record"),
+            "idempotency": (of.idempotency, "optional"),
+            "retry": (_retry(of.retry), {}),
             "rate": (_rate(of.rate), None),
             "cache": (cache, None),
             "max_body": (written_bytes(of.max_body_bytes), "1MiB"),
@@ -122,6 +129,17 @@ def _endpoint(of: Endpoint) -> Written:
         }
     )
     return {"path": of.paths[0], "upstream": of.upstream} | _mapping(of) | common
+
+
+def _retry(of: RetryPolicy) -> Written:
+    return _without_defaults(
+        {
+            "first": (written_s(of.first_s), written_s(DEFAULT_RETRY.first_s)),
+            "factor": (of.factor, DEFAULT_RETRY.factor),
+            "ceiling": (written_s(of.ceiling_s), written_s(DEFAULT_RETRY.ceiling_s)),
+            "age": (written_s(of.age_s), written_s(DEFAULT_RETRY.age_s)),
+        }
+    )
 
 
 def _mapping(of: Endpoint) -> Written:
@@ -190,6 +208,7 @@ def _call(of: CallMapping) -> Written:
             "where": (_thawed(of.where), []),
             "arguments": ({argument.name: _argument(argument) for argument in of.arguments}, {}),
             "result": (None if of.result is None else dict(of.result), None),
+            "guard": (_thawed(of.guard), None),
         }
     )
 
@@ -216,7 +235,14 @@ def _relay(of: RelayMapping) -> Written:
 
 
 def _partner(of: Partner, clients: dict[str, Written]) -> Written:
-    return {"name": of.title} | _without_defaults({"values": (dict(of.values), {}), "clients": (clients, {})})
+    return {"name": of.title} | _without_defaults(
+        {
+            "values": (dict(of.values), {}),
+            "clients": (clients, {}),
+            "max_queued": (of.max_queued, 100_000),
+            "max_queued_bytes": (written_bytes(of.max_queued_bytes), "1GiB"),
+        }
+    )
 
 
 def _client(of: Client) -> Written:
