@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from asyncio import AbstractEventLoop
 from collections.abc import Callable
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -15,11 +17,13 @@ from gunicorn.glogging import Logger
 
 from entrepot.chassis.log import setup_logging
 from entrepot.chassis.metrics import retire
-from entrepot.chassis.shared import SharedState
+from entrepot.chassis.shared import Counter, SharedState
 from entrepot.daemons.master import Master, mark_booted, mark_unbooted
 from entrepot.gateway.worker import GatewayWorker
+from entrepot.ledger.intake import Intake
 from entrepot.services import Services
 from entrepot.settings import Settings
+from entrepot.store.engine import Database, open_database
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +39,23 @@ class MasterLog(Logger):  # type: ignore[misc]  # gunicorn has no types
         self.error_log.propagate = True
         self.error_log.setLevel(logging.NOTSET)
         self.access_log.propagate = False
+
+
+class OwnIntake(Intake):
+    """An intake with a database of its own."""
+
+    def __init__(self, database: Database, loop: AbstractEventLoop, counter: Counter) -> None:
+        super().__init__(database, loop, wake=partial(_bump, counter))
+        self._own = database
+
+    def close(self) -> None:
+        """Finish what was submitted, and close the database."""
+        super().close()
+        self._own.close()
+
+
+def _bump(counter: Counter) -> None:
+    counter.bump()
 
 
 class GatewayApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -79,6 +100,13 @@ class GatewayApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has
     def load(self) -> Settings:
         """Return what a worker builds its gateway from."""
         return self.settings
+
+    def open_intake(self, shared: SharedState, loop: AbstractEventLoop) -> Intake:
+        """Open the database in a worker and return its intake of the ledger, which wakes couriers by *shared*.
+
+        Raises StoreUnavailable.
+        """
+        return OwnIntake(open_database(self.settings.store.url), loop, shared.counter("ledger"))
 
     def run(self) -> None:
         """Run the master."""

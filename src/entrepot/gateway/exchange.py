@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from entrepot.gateway.gateway import Gateway
     from entrepot.gateway.operations import Operation, Principal
+    from entrepot.gateway.writes import Write
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +56,13 @@ class Exchange(Request):
 
     *raw_values* are the path values as sent, still percent-encoded. *document* is the parsed JSON body. *source* is
     the address of the caller, a trusted proxy's word believed. *operation*, *claims* and *principal* are None until
-    their stage has set them.
+    their stage has set them. *write* is what the ledger has to do with it, None when that is nothing.
     """
 
     __slots__ = (
         "_finished", "_kept", "cache_key", "claims", "dispatched", "document", "gateway", "generation", "limit_fields",
         "operation", "operation_id", "path", "principal", "query", "raw_values", "relay_call", "source", "started",
-        "status", "task",
+        "status", "task", "write",
     )  # fmt: skip
 
     def __init__(self, gateway: Gateway, _connection: ServerConnection) -> None:
@@ -78,6 +80,7 @@ class Exchange(Request):
         self.generation = 0
         self.relay_call: RelayCall | None = None
         self.task: Task[None] | None = None
+        self.write: Write | None = None
         self.status = 0
         self.dispatched = False
         self._finished = False
@@ -103,6 +106,19 @@ class Exchange(Request):
     def resume_with_body(self) -> None:
         """Go on with a request whose body has been read whole."""
         self._run(pipeline.AFTER_BODY)
+
+    def enter_transactions(self) -> None:
+        """Go on with a request for ``/transactions``, which is no endpoint."""
+        self._run(pipeline.TRANSACTIONS)
+
+    def proceed(self, step: Callable[..., None], *given: Any) -> None:
+        """Take a later *step* of the exchange; an error that it raises is the answer."""
+        try:
+            step(*given)
+        except Error as error:
+            self.fail(error)
+        except Exception as exc:  # noqa: BLE001 - the edge of a request
+            self.crash(exc)
 
     def on_refused(self, status: int, detail: str) -> None:
         """Answer bytes that are no request; the connection closes after."""
@@ -278,5 +294,5 @@ class Exchange(Request):
         if not self._finished:
             self._finished = True
             # Exchange and call know each other; left so, only the garbage collector would free them.
-            self.relay_call = self.task = None
+            self.relay_call = self.task = self.write = None
             self.gateway.note(self, status, monotonic() - self.started)

@@ -25,11 +25,14 @@ from entrepot.gateway import table
 from entrepot.gateway.accesslog import AccessLog
 from entrepot.gateway.cache import AnswerCache
 from entrepot.gateway.exchange import Exchange
+from entrepot.gateway.fence import FencedPost
+from entrepot.gateway.ledger import Ledger, OpenIntake, no_intake
 from entrepot.gateway.metrics import Metrics
 from entrepot.gateway.operations import LATER
 from entrepot.gateway.pages import PAGES
 from entrepot.gateway.probes import Prober
 from entrepot.gateway.sources import Sources, lies_in
+from entrepot.gateway.stages.match import TRANSACTIONS
 from entrepot.gateway.table import Table
 from entrepot.identity.keys import Keyring
 from entrepot.identity.revocation import Revocations
@@ -61,7 +64,15 @@ class Gateway:
     that is under way.
     """
 
-    def __init__(self, settings: Settings, shared: SharedState, loop: asyncio.AbstractEventLoop, process: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        shared: SharedState,
+        loop: asyncio.AbstractEventLoop,
+        process: str,
+        *,
+        open_intake: OpenIntake = no_intake,
+    ) -> None:
         directory = settings.store.directory
         self.settings = settings
         self.shared = shared
@@ -88,6 +99,7 @@ class Gateway:
             directory / "cache", shared, memory_bytes=settings.gateway.cache_memory_bytes,
             disk_bytes=settings.gateway.cache_disk_bytes,
         )  # fmt: skip
+        self.ledger = Ledger(open_intake, loop, directory=directory, min_free_bytes=settings.ledger.min_free_bytes)
         self.links: dict[str, Link] = {}
         self.connectors: dict[str, RecordConnector] = {}
         self.table = table.build(Catalog(), {}, {}, self.limiter)
@@ -163,7 +175,7 @@ class Gateway:
         connectors = {
             name: self.connectors[name]
             if self.links.get(name) is link
-            else OdooConnector(link.upstream, link.post, refusals=SharedRefusals(self.shared, link.upstream))
+            else OdooConnector(link.upstream, FencedPost(link), refusals=SharedRefusals(self.shared, link.upstream))
             for name, link in links.items()
             if link.upstream.kind == "odoo"
         }
@@ -201,6 +213,7 @@ class Gateway:
             link.sweep(now)
         self.prober.sweep(self.links, self.connectors, now)
         self.refresh()
+        self.ledger.sweep(now)
         if self.access is not None:
             self.access.flush()
 
@@ -240,7 +253,7 @@ class Gateway:
         """Count the exchange and write its line of the access log."""
         operation = exchange.operation
         if operation is LATER:
-            handler = exchange.path.decode("ascii") if exchange.path in self.pages else NO_HANDLER
+            handler = self._page(exchange.path)
             self.metrics.durations.labels(_method(exchange.method), handler, str(status)).observe(took_s)
         else:
             key = (exchange.method, status)
@@ -252,6 +265,12 @@ class Gateway:
             histogram.observe(took_s)
         if self.access is not None:
             self.access.write(exchange, status, took_s)
+
+    def _page(self, path: bytes) -> str:
+        """Return which of the gateway's own pages *path* is, as a label."""
+        if path in self.pages or path == TRANSACTIONS:
+            return path.decode("ascii")
+        return "/transactions/{id}" if path.startswith(TRANSACTIONS + b"/") else NO_HANDLER
 
     def note_fault(self, exchange: Exchange, error: Error) -> None:
         """Log an error that is not the caller's."""
@@ -270,6 +289,7 @@ class Gateway:
 
     def close(self) -> None:
         """Write what is still in memory and let go of everything."""
+        self.ledger.close()
         self.flush_metrics()
         if self.access is not None:
             self.access.flush()

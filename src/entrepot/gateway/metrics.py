@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Metrics:
-    """The metrics of one worker; ``durations`` and ``cache_answers`` as they occur, the rest when looked at."""
+    """The metrics of one worker: durations, cache answers and acceptances as they occur, the rest when looked at."""
 
     def __init__(self, meter: Meter) -> None:
         upstream = ("upstream",)
@@ -21,6 +21,9 @@ class Metrics:
             "entrepot_cache_answers_total",
             "Requests of endpoints with a cache: hit, miss, or stale for a failing upstream.",
             ("endpoint", "outcome"),
+        )
+        self.accepted = meter.counter(
+            "entrepot_transactions_accepted_total", "Writes that were answered 202 for the first time.", ("endpoint",)
         )
         self._connections = meter.gauge("entrepot_connections", "Open connections of partners, over all workers.")
         self._up = meter.gauge(

@@ -14,7 +14,9 @@ from entrepot.chassis.limits import Bucket
 from entrepot.chassis.metrics import Histogram
 from entrepot.connectors.base import Json
 from entrepot.connectors.link import Link
+from entrepot.gateway.rules import WriteRule
 from entrepot.identity.partners import Client, Partner
+from entrepot.ledger.entries import Quota
 
 if TYPE_CHECKING:
     from entrepot.gateway.exchange import Exchange
@@ -31,6 +33,8 @@ class Operation:
 
     *act* calls the upstream. *variables* names the values of the path template, in order.
 
+    *rule* is what a write does; None for reads.
+
     *schema* makes what the JSON body must fulfil; None means that the body is not looked at. *own_names* are the
     values of the caller that an answer depends on. *ends* names the endpoints whose kept answers a write here may
     make wrong. *negotiated* names the request fields that an upstream chooses the answer by. *durations* is the
@@ -43,6 +47,7 @@ class Operation:
     scopes: frozenset[str]
     link: Link
     act: Callable[[Exchange], None]
+    rule: WriteRule | None = None
     bucket: Bucket | None = None
     cache: CachePolicy | None = None
     schema: Callable[[], Json] | None = None
@@ -79,7 +84,10 @@ class Place:
 
 @dataclass(slots=True, eq=False)
 class Principal:
-    """A client of the snapshot with its partner and its rate; *values* are those of its templates."""
+    """A client of the snapshot with its partner and its rate; *values* are those of its templates.
+
+    *quota* is what its partner may have waiting.
+    """
 
     client: Client
     partner: Partner
@@ -87,6 +95,8 @@ class Principal:
     values: dict[str, Any]
 
     log_name: bytes = field(init=False)
+    quota: Quota = field(init=False)
 
     def __post_init__(self) -> None:
         self.log_name = self.client.name.encode("ascii", "replace")
+        self.quota = Quota(self.partner.max_queued, self.partner.max_queued_bytes)

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from entrepot.gateway.stages.authenticate import authenticate
-from entrepot.gateway.stages.authorize import authorize
+from entrepot.gateway.stages.authorize import authorize, check_network
 from entrepot.gateway.stages.cache import cache
 from entrepot.gateway.stages.dispatch import dispatch
-from entrepot.gateway.stages.limit import limit
+from entrepot.gateway.stages.limit import limit, limit_client
 from entrepot.gateway.stages.match import match
 from entrepot.gateway.stages.validate import validate
+from entrepot.gateway.transactions import transactions
 
 if TYPE_CHECKING:
     from entrepot.gateway.exchange import Exchange
@@ -20,3 +21,4 @@ Stage = Callable[["Exchange"], bool | None]
 
 PIPELINE: tuple[Stage, ...] = (match, authenticate, authorize, limit, validate, cache, dispatch)
 AFTER_BODY = PIPELINE[PIPELINE.index(validate) :]
+TRANSACTIONS: tuple[Stage, ...] = (authenticate, check_network, limit_client, transactions)

@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote_to_bytes
 import orjson
 
 from entrepot.chassis.errors import Error, Mistake
-from entrepot.connectors.base import Caller, CallMapping, Json, ModelMapping, RecordConnector
+from entrepot.connectors.base import Caller, CallMapping, Earlier, Json, ModelMapping, RecordConnector, Remember
 from entrepot.errors import InvalidBody
 from entrepot.gateway.answers import Answer, data_answer
 from entrepot.gateway.paths import can_stand_in_path
@@ -32,26 +32,45 @@ def start(work: Work, exchange: Exchange) -> None:
 
 async def _serve(work: Work, exchange: Exchange) -> None:
     try:
-        exchange.complete(await work(exchange, _caller(exchange)))
+        # Not the operation id, which a caller behind a trusted proxy may choose: it becomes part of an external id.
+        transaction_id = exchange.gateway.operation_ids.new().decode("ascii")
+        exchange.complete(await work(exchange, caller_of(exchange, transaction_id)))
     except Error as error:
         exchange.fail(error)
     except Exception as exc:  # noqa: BLE001 - the edge of a request
         exchange.crash(exc)
 
 
-def _caller(exchange: Exchange) -> Caller:
+def caller_of(
+    exchange: Exchange, transaction_id: str, *, earlier: Earlier | None = None, remember: Remember | None = None
+) -> Caller:
+    """Return who calls, for the try of *transaction_id* that begins now."""
     operation = exchange.operation
-    values = dict(exchange.principal.values)
-    values.update(zip(operation.variables, map(_decoded, exchange.raw_values), strict=True))
     return Caller(
         operation_id=exchange.operation_id.decode("ascii"),
-        # Not the operation id, which a caller behind a trusted proxy may choose: it becomes part of an external id.
-        transaction_id=exchange.gateway.operation_ids.new().decode("ascii"),
+        transaction_id=transaction_id,
         # From now on, not from the head: the upstream does not answer for a body that came slowly.
         deadline=monotonic() + operation.link.upstream.timeout_s,
-        values=values,
+        values={**exchange.principal.values, **path_values(exchange)},
         context=operation.endpoint.context,
+        earlier=earlier,
+        remember=remember,
     )
+
+
+def path_values(exchange: Exchange) -> dict[str, str]:
+    """Return the values of the path by name, decoded."""
+    return dict(zip(exchange.operation.variables, map(_decoded, exchange.raw_values), strict=True))
+
+
+def facts(exchange: Exchange) -> dict[str, Json]:
+    """Return what a courier needs of a write, beside its body: the values of the path, decoded."""
+    return {"variables": path_values(exchange)}
+
+
+def check_no_parameters(exchange: Exchange) -> None:
+    """Raise UnknownParameter when the request has a query: writes of records take none."""
+    refuse_parameters(exchange.query)
 
 
 def _decoded(raw: bytes) -> str:
@@ -96,8 +115,7 @@ class ModelWork:
 
     async def create(self, exchange: Exchange, caller: Caller) -> Answer:
         """Make a record and say where it is."""
-        refuse_parameters(exchange.query)
-        self._check_key(exchange.document)
+        self.check(exchange)
         record = await self._records.create(self._mapping, exchange.document, caller)
         place = quote(str(record[self._mapping.key]), safe="")
         location = b"location: %b/%b\r\n" % (exchange.path.rstrip(b"/"), place.encode("ascii"))
@@ -105,8 +123,7 @@ class ModelWork:
 
     async def update(self, exchange: Exchange, caller: Caller) -> Answer:
         """Change a record, if it is still the one that ``If-Match`` names."""
-        refuse_parameters(exchange.query)
-        self._check_key(exchange.document)
+        self.check(exchange)
         record = await self._records.update(
             self._mapping, _key(caller), exchange.document, caller, if_match=_if_match(exchange)
         )
@@ -118,9 +135,10 @@ class ModelWork:
         await self._records.delete(self._mapping, _key(caller), caller, if_match=_if_match(exchange))
         return Answer(204)
 
-    def _check_key(self, document: dict[str, Json]) -> None:
-        """Refuse a key by which the record could not be reached."""
-        key = document.get(self._mapping.key)
+    def check(self, exchange: Exchange) -> None:
+        """Refuse parameters, and in the body a key by which the record could not be reached."""
+        refuse_parameters(exchange.query)
+        key = exchange.document.get(self._mapping.key)
         if isinstance(key, str) and not can_stand_in_path(key):
             why = "cannot be the key of a record: it could not stand in a path"
             raise InvalidBody("the body has 1 mistake", errors=[Mistake(why, f"/{self._mapping.key}")])

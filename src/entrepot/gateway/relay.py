@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from string import punctuation
 from typing import TYPE_CHECKING
+from urllib.parse import quote_from_bytes
 
-from entrepot.connectors.base import RelayMapping
-from entrepot.connectors.http import Relay, RelayCall
+from entrepot.connectors.base import Caller, Json, RelayMapping
+from entrepot.connectors.faults import unsent
+from entrepot.connectors.http import NOT_SENT, Relay, RelayCall, key_line, returned_fields
 from entrepot.connectors.link import Link
 from entrepot.errors import BodyTooLarge, SettingsError, UpstreamMisconfigured
+from entrepot.gateway.answers import Answer
+from entrepot.gateway.fence import fence
 from entrepot.gateway.kept import common
 from entrepot.gateway.paths import check_relayed
 
@@ -17,6 +23,9 @@ if TYPE_CHECKING:
 
 MAX_NOTES = 64
 """More peers than this that send the same fields are not noted."""
+# What was asked of the gateway has been answered by it when the write goes on.
+_VISIBLE = punctuation
+_NOT_KEPT = NOT_SENT | {b"prefer"}
 
 
 class RelayWork:
@@ -36,13 +45,30 @@ class RelayWork:
 
     def start(self, exchange: Exchange) -> None:
         """Send *exchange* to the upstream."""
-        if self._relay is None:
-            try:
-                self._relay = Relay(self._mapping, self._link, self._variables)
-            except SettingsError as exc:
-                name = self._link.upstream.name
-                raise UpstreamMisconfigured(f"the credential of {name} cannot be read") from exc
-        start(self._relay, exchange)
+        start(self._relay or self._made(), exchange)
+
+    async def whole(self, exchange: Exchange, caller: Caller) -> Answer:
+        """Send *exchange*, whose body is there, as the transaction of *caller*, and return the whole answer."""
+        relay = self._relay or self._made()
+        length = len(exchange.body) if exchange.chunked or exchange.content_length else exchange.content_length
+        head = relay.head(
+            exchange.method,
+            relay.target(exchange.raw_values, exchange.query, caller.values),
+            sent_fields(relay, exchange),
+            own=own_fields(exchange) + key_line(caller.transaction_id),
+            length=length,
+            chunked=False,
+        )
+        reply = await relay.link.fetch(head, exchange.body, deadline=caller.deadline, is_void=fence())
+        return Answer(reply.status, returned_fields(list(reply.headers)), reply.body)
+
+    def _made(self) -> Relay:
+        try:
+            self._relay = Relay(self._mapping, self._link, self._variables)
+        except SettingsError as exc:
+            name = self._link.upstream.name
+            raise unsent(UpstreamMisconfigured(f"the credential of {name} cannot be read")) from exc
+        return self._relay
 
 
 def start(relay: Relay, exchange: Exchange) -> None:
@@ -68,6 +94,31 @@ def start(relay: Relay, exchange: Exchange) -> None:
     )  # fmt: skip
     exchange.relay_call = call
     relay.link.enter(call)
+
+
+def check(exchange: Exchange) -> None:
+    """Raise BadRequest when a value of the path hides a separator."""
+    if b"%" in exchange.path:
+        check_relayed(exchange.raw_values)
+
+
+def facts(exchange: Exchange) -> dict[str, Json]:
+    """Return what a courier needs of a write, beside its body: path values and query, encoded, and header lines."""
+    values = zip(exchange.operation.variables, map(_ascii, exchange.raw_values), strict=True)
+    return {"variables": dict(values), "query": _ascii(exchange.query), "fields": kept_fields(exchange.fields)}
+
+
+def _ascii(raw: bytes) -> str:
+    """Return *raw*, a part of a target, with what is no ASCII in it encoded as well."""
+    return raw.decode("ascii") if raw.isascii() else quote_from_bytes(raw, safe=_VISIBLE)
+
+
+def kept_fields(fields: Mapping[bytes, bytes]) -> str:
+    """Return the caller's header lines that are to reach the upstream later, as text in Latin-1."""
+    named = {name.strip().lower() for name in fields.get(b"connection", b"").split(b",")}
+    return b"".join(
+        [b"%b: %b\r\n" % item for item in fields.items() if item[0] not in _NOT_KEPT and item[0] not in named]
+    ).decode("latin-1")
 
 
 def sent_fields(relay: Relay, exchange: Exchange) -> bytes:

@@ -15,11 +15,12 @@ from entrepot.connectors.base import CallMapping, Json, ModelMapping, RecordConn
 from entrepot.connectors.http import own_names
 from entrepot.connectors.link import Link
 from entrepot.connectors.odoo.domains import template_names
-from entrepot.gateway import records
+from entrepot.gateway import records, relay
 from entrepot.gateway.exchange import Exchange
 from entrepot.gateway.operations import Kind, Operation, Place, Principal
 from entrepot.gateway.records import CallWork, ModelWork
 from entrepot.gateway.relay import RelayWork
+from entrepot.gateway.rules import Work, WriteRule
 
 MAX_REMEMBERED, MAX_REMEMBERED_PATH = 4096, 128
 _NEGOTIATED = (b"accept", b"accept-encoding", b"accept-language")
@@ -140,19 +141,40 @@ class _Compiler:
             where = path.rstrip("/") + "/{id}" if single else path
             schema = partial(body_schema, mapping, kind) if kind in {"create", "update"} else None
             act = partial(records.start, getattr(work, kind))
-            yield where, method, self._operation(where, method, kind, act, schema)
+            check = records.check_no_parameters if schema is None else work.check
+            rule = self._rule(where, method, kind, getattr(work, kind), check, records.facts)
+            yield where, method, self._operation(where, method, kind, act, schema, rule)
 
     def _call(self, path: str, mapping: CallMapping, work: CallWork) -> Iterator[tuple[str, bytes, Operation]]:
         method = mapping.http_method.encode("ascii")
         schema = partial(body_schema, mapping, "call")
-        yield path, method, self._operation(path, method, "call", partial(records.start, work.call), schema)
+        act = partial(records.start, work.call)
+        rule = self._rule(path, method, "call", work.call, records.check_no_parameters, records.facts)
+        yield path, method, self._operation(path, method, "call", act, schema, rule)
 
     def _relay(self, path: str, mapping: RelayMapping) -> Iterator[tuple[str, bytes, Operation]]:
-        act = RelayWork(mapping, self._link, variables(path)).start
+        work = RelayWork(mapping, self._link, variables(path))
         for name in mapping.methods:
             method = name.encode("ascii")
             schema = None if method in _READS or mapping.schema is None else partial(_given, mapping.schema)
-            yield path, method, self._operation(path, method, "relay", act, schema)
+            rule = self._rule(path, method, "relay", work.whole, relay.check, relay.facts)
+            yield path, method, self._operation(path, method, "relay", work.start, schema, rule)
+
+    def _rule(
+        self,
+        path: str,
+        method: bytes,
+        kind: Kind,
+        work: Work,
+        check: Callable[[Exchange], None],
+        facts: Callable[[Exchange], dict[str, Json]],
+    ) -> WriteRule | None:
+        if method in _READS or kind == "list" or kind == "read":  # noqa: PLR1714 - by which mypy knows the others
+            return None
+        return WriteRule(
+            endpoint=self._endpoint, upstream=self._link.upstream, kind=kind, method=method.decode("ascii"),
+            variables=variables(path), work=work, check=check, facts=facts,
+        )  # fmt: skip
 
     def _own_names(self, path: str) -> tuple[str, ...]:
         """Return the values of the caller that an answer may depend on, wherever the catalog names them."""
@@ -166,13 +188,19 @@ class _Compiler:
         return tuple(sorted(names))
 
     def _operation(
-        self, path: str, method: bytes, kind: Kind, act: Callable[[Exchange], None], schema: Callable[[], Json] | None
+        self,
+        path: str,
+        method: bytes,
+        kind: Kind,
+        act: Callable[[Exchange], None],
+        schema: Callable[[], Json] | None,
+        rule: WriteRule | None,
     ) -> Operation:
         endpoint = self._endpoint
         scopes = endpoint.read_scopes if method in _READS else endpoint.write_scopes
         return Operation(
             endpoint=endpoint, kind=kind, variables=variables(path), scopes=_scopes(scopes), link=self._link,
-            act=act, bucket=self._bucket, cache=endpoint.cache if method in _READS else None,
+            act=act, rule=rule, bucket=self._bucket, cache=endpoint.cache if method in _READS else None,
             schema=schema, own_names=self._own_names(path),
             ends=() if method in _READS else self._ends, negotiated=_NEGOTIATED if kind == "relay" else (),
         )  # fmt: skip

@@ -68,7 +68,10 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         setup_logging(settings.log.level, settings.log.target, patient=False)
         self.shared = SharedState.open(settings.store.directory / "shared")
         self.shared.register()
-        self.gateway = Gateway(settings, self.shared, self.loop, f"gateway-{os.getpid()}")
+        self.gateway = Gateway(
+            settings, self.shared, self.loop, f"gateway-{os.getpid()}",
+            open_intake=partial(self.app.open_intake, self.shared, self.loop),
+        )  # fmt: skip
         self.gateway.load()
         self.server = Server(
             self.loop,

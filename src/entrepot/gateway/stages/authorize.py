@@ -21,6 +21,13 @@ def authorize(exchange: Exchange) -> None:
             break
     else:
         raise _insufficient(wanted)
+    if client.networks:
+        check_network(exchange)
+
+
+def check_network(exchange: Exchange) -> None:
+    """Pass when the source is a network that the client may call from."""
+    client = exchange.principal.client
     if client.networks and not lies_in(client.networks, exchange.source):
         raise Forbidden(f"the client {client.name} may not call from this network")
 

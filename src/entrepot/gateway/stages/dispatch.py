@@ -1,7 +1,7 @@
 """dispatch: call the upstream and answer with what it says. 200… 502 503 504.
 
 A relay goes by callbacks alone (``gateway.relay``); work on records of Odoo takes several calls and runs as a task
-(``gateway.records``).
+(``gateway.records``). A write that the ledger has a part in goes its own way (``gateway.writes``).
 """
 
 from __future__ import annotations
@@ -15,5 +15,8 @@ if TYPE_CHECKING:
 def dispatch(exchange: Exchange) -> bool:
     """Hand the exchange to its upstream; the answer comes later."""
     exchange.dispatched = True
-    exchange.operation.act(exchange)
+    if exchange.write is None:
+        exchange.operation.act(exchange)
+    else:
+        exchange.write.start()
     return True

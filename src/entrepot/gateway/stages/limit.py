@@ -24,9 +24,7 @@ def limit(exchange: Exchange) -> None:
         left = client.take(now)
         exchange.limit_fields = client.lines(left)
         if left < 0:
-            raise TooManyRequests(
-                f"the rate of the client {exchange.principal.client.name} is used up", retry_after_s=-left
-            )
+            raise _used_up(exchange, left)
     if endpoint is not None:
         left_here = endpoint.take(now)
         policy, field = endpoint.policy, endpoint.field(left_here)
@@ -35,3 +33,17 @@ def limit(exchange: Exchange) -> None:
         exchange.limit_fields = _LINES % (policy, field)
         if left_here < 0:
             raise TooManyRequests("the rate of the endpoint is used up", retry_after_s=-left_here)
+
+
+def limit_client(exchange: Exchange) -> None:
+    """Take one request from the client's rate."""
+    client = exchange.principal.bucket
+    if client is not None:
+        left = client.take(exchange.started)
+        exchange.limit_fields = client.lines(left)
+        if left < 0:
+            raise _used_up(exchange, left)
+
+
+def _used_up(exchange: Exchange, left: float) -> TooManyRequests:
+    return TooManyRequests(f"the rate of the client {exchange.principal.client.name} is used up", retry_after_s=-left)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from entrepot.gateway.exchange import Exchange
     from entrepot.gateway.operations import Place
 
+TRANSACTIONS = b"/transactions"
 OVERRIDES = frozenset({b"GET", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 """Not HEAD: whether an answer has a body is settled by the method on the wire."""
 
@@ -32,6 +33,8 @@ def match(exchange: Exchange) -> bool | None:
             if answer is not None:
                 exchange.answer(answer)
             return True
+        if path.startswith(TRANSACTIONS):
+            return match_transactions(exchange)
         found = find_place(exchange, path)
     place, exchange.raw_values = found
     operation = place.operations.get(exchange.method)
@@ -39,6 +42,24 @@ def match(exchange: Exchange) -> bool | None:
         return refuse_method(exchange, place)
     exchange.operation = operation
     return None
+
+
+def match_transactions(exchange: Exchange) -> bool:
+    """Take a request for ``/transactions`` or ``/transactions/{id}`` on its own way."""
+    collection, _, id_ = exchange.path[1:].partition(b"/")
+    if collection != TRANSACTIONS[1:] or b"/" in id_ or exchange.path.endswith(b"/"):
+        raise NotFound("no endpoint has this path")
+    methods = (b"GET", b"HEAD", b"DELETE") if id_ else (b"GET", b"HEAD")
+    allow = b", ".join(sorted([*methods, b"OPTIONS"])).decode("ascii")
+    if exchange.method == b"OPTIONS":
+        exchange.answer(Answer(204, f"allow: {allow}\r\n".encode("ascii")))
+    elif exchange.method in methods:
+        exchange.raw_values = (id_,) if id_ else ()
+        exchange.enter_transactions()
+    else:
+        method = exchange.method.decode("ascii", "replace")
+        raise MethodNotAllowed(f"{method} is not allowed here", headers=[("allow", allow)])
+    return True
 
 
 def find_place(exchange: Exchange, path: bytes) -> tuple[Place, tuple[bytes, ...]]:

@@ -1,0 +1,165 @@
+"""The ledger as a worker reaches it: by an intake of its own, which is opened after the fork and again after a failure.
+
+While the database is away, what needs it is refused with StoreUnavailable; everything else goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from entrepot.chassis.errors import Error
+from entrepot.errors import StoreUnavailable
+from entrepot.ledger.entries import Acceptance, Admission, AnswerOf, Filters, LeaseOf, MemoryOf, Sight
+
+log = logging.getLogger(__name__)
+
+RETRY_S = 1.0
+LOOK_S = 1.0
+"""How often the free space is looked at."""
+
+Cancelled = Literal["done", "gone", "sent"]
+
+
+class Intake(Protocol):
+    """What the gateway asks of the ledger. Each *done* is called on the loop, with the result or an Error."""
+
+    def accept(self, item: Acceptance, done: Callable[[Admission | Error], object]) -> None:
+        """Decide about *item*; what is accepted is on disk when *done* is called."""
+
+    def keep_answer(self, item: AnswerOf, done: Callable[[Error | None], object]) -> None:
+        """Keep the answer of a direct write for its key, or free the key."""
+
+    def keep_memory(self, item: MemoryOf, done: Callable[[Error | None], object]) -> None:
+        """Keep what the connector noted before the first try of a direct write."""
+
+    def let_go(self, item: LeaseOf, done: Callable[[Error | None], object]) -> None:
+        """Let whoever repeats a direct write of unknown outcome go on with it."""
+
+    def cancel(self, id_: str, partner: str | None, done: Callable[[Cancelled | Error], object]) -> None:
+        """Cancel the transaction *id_* of *partner* unless it may have been sent."""
+
+    def read(self, id_: str, partner: str | None, done: Callable[[Sight | Error | None], object]) -> None:
+        """Look at the transaction *id_* of *partner*."""
+
+    def list(self, filters: Filters, done: Callable[[Sequence[Sight] | Error], object]) -> None:
+        """List transactions."""
+
+    def close(self) -> None:
+        """Finish what was submitted, and let go of the database."""
+
+
+OpenIntake = Callable[[], Intake]
+
+
+class Ledger:
+    """An intake that may be away. Lives on the loop's thread.
+
+    *open_intake* opens the database, in a thread, and raises StoreUnavailable. With less than *min_free_bytes* left
+    under *directory* nothing is accepted; cancelling and looking go on.
+    """
+
+    def __init__(
+        self, open_intake: OpenIntake, loop: asyncio.AbstractEventLoop, *, directory: Path, min_free_bytes: int
+    ) -> None:
+        self._open_intake = open_intake
+        self._loop = loop
+        self._directory = directory
+        self._min_free_bytes = min_free_bytes
+        self._intake: Intake | None = None
+        self._opening: asyncio.Future[Intake] | None = None
+        self._waiting: list[tuple[Callable[[Intake], None], Callable[[Error], object]]] = []
+        self._retry_at = self._look_at = 0.0
+        self._is_full = False
+
+    def sweep(self, now: float) -> None:
+        """Open the database if it is not open, and look at the free space; called a few times a second."""
+        if self._intake is None and self._opening is None and now >= self._retry_at:
+            self._retry_at = now + RETRY_S
+            self._opening = self._loop.run_in_executor(None, self._open_intake)
+            self._opening.add_done_callback(self._opened)
+        if now >= self._look_at:
+            self._look_at = now + LOOK_S
+            self._is_full = self._min_free_bytes > 0 and self._free_bytes() < self._min_free_bytes
+
+    def accept(self, item: Acceptance, done: Callable[[Admission | Error], object]) -> None:
+        """Decide about *item*; what is accepted is on disk when *done* is called."""
+        if self._is_full:
+            why = StoreUnavailable("there is not enough free space to accept anything", retry_after_s=60.0)
+            self._loop.call_soon(done, why)
+        else:
+            self._ask(partial(_accept, item, done), done)
+
+    def keep_answer(self, item: AnswerOf, done: Callable[[Error | None], object]) -> None:
+        """Keep the answer of a direct write for its key, or free the key."""
+        self._ask(lambda intake: intake.keep_answer(item, done), done)
+
+    def keep_memory(self, item: MemoryOf, done: Callable[[Error | None], object]) -> None:
+        """Keep what the connector noted before the first try of a direct write."""
+        self._ask(lambda intake: intake.keep_memory(item, done), done)
+
+    def let_go(self, item: LeaseOf, done: Callable[[Error | None], object]) -> None:
+        """Let whoever repeats a direct write of unknown outcome go on with it."""
+        self._ask(lambda intake: intake.let_go(item, done), done)
+
+    def cancel(self, id_: str, partner: str, done: Callable[[Cancelled | Error], object]) -> None:
+        """Cancel the transaction *id_* of *partner* unless it may have been sent."""
+        self._ask(lambda intake: intake.cancel(id_, partner, done), done)
+
+    def read(self, id_: str, partner: str, done: Callable[[Sight | Error | None], object]) -> None:
+        """Look at the transaction *id_* of *partner*."""
+        self._ask(lambda intake: intake.read(id_, partner, done), done)
+
+    def list(self, filters: Filters, done: Callable[[Sequence[Sight] | Error], object]) -> None:
+        """List transactions."""
+        self._ask(lambda intake: intake.list(filters, done), done)
+
+    def close(self) -> None:
+        """Finish what was submitted, and let go of the database."""
+        if self._intake is not None:
+            self._intake.close()
+
+    def _ask(self, ask: Callable[[Intake], None], done: Callable[[Any], object]) -> None:
+        """Let *ask* have the intake, as soon as it is open when it is being opened."""
+        if self._intake is not None:
+            try:
+                ask(self._intake)
+            except StoreUnavailable as error:
+                self._loop.call_soon(done, error)
+        elif self._opening is not None:
+            self._waiting.append((ask, done))
+        else:
+            self._loop.call_soon(done, StoreUnavailable("the database is away", retry_after_s=5.0))
+
+    def _opened(self, opening: asyncio.Future[Intake]) -> None:
+        self._opening = None
+        waiting, self._waiting = self._waiting, []
+        try:
+            self._intake = opening.result()
+        except StoreUnavailable as error:
+            log.warning("the database is away, nothing can be accepted", extra={"reason": str(error)})
+        except Exception:  # without a database a worker serves reads and direct writes
+            log.exception("the database cannot be opened, nothing can be accepted")
+        for ask, done in waiting:
+            self._ask(ask, done)
+
+    def _free_bytes(self) -> int:
+        try:
+            found = os.statvfs(self._directory)
+        except OSError:
+            return 0
+        return found.f_bavail * found.f_frsize
+
+
+def _accept(item: Acceptance, done: Callable[[Admission | Error], object], intake: Intake) -> None:
+    intake.accept(item, done)
+
+
+def no_intake() -> Intake:
+    """Refuse to open a database: there is none."""
+    raise StoreUnavailable("there is no database")

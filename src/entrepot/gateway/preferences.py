@@ -1,0 +1,17 @@
+"""Prefer and Preference-Applied (RFC 7240): ``respond-async`` alone means something here."""
+
+from __future__ import annotations
+
+import re
+
+APPLIED = b"preference-applied: respond-async\r\n"
+
+_ASYNC = re.compile(rb"\s*respond-async\s*(?:=\s*(?:\"\")?\s*)?(?:;.*)?", re.IGNORECASE | re.DOTALL)
+_ITEMS = re.compile(rb"(?:[^,\"]|\"(?:[^\"\\]|\\.)*\"|\")+")
+
+
+def wants_async(prefer: bytes | None) -> bool:
+    """Tell whether the value of ``Prefer`` asks for an answer before the work is done. Nonsense asks for nothing."""
+    if prefer is None:
+        return False
+    return any(_ASYNC.fullmatch(item) for item in _ITEMS.findall(prefer))
