@@ -1,0 +1,367 @@
+"""The loop of one courier: claim, deliver, settle; and what it does by the clock.
+
+Work is noticed by a counter in shared memory that every commit of accepted work moves; reading it costs nothing. The
+ledger itself is asked when the counter has moved, when something of ours was settled, when the next is due, and once a
+second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from entrepot.catalog.definitions import Catalog
+from entrepot.chassis.errors import Error
+from entrepot.chassis.log import flush_log
+from entrepot.chassis.metrics import Meter
+from entrepot.chassis.shared import SharedState
+from entrepot.connectors.links import Links
+from entrepot.courier.books import MISCONFIGURED, Books
+from entrepot.courier.catalogs import CatalogWatch, Prepared
+from entrepot.courier.deliver import Deliverer, FencedPost
+from entrepot.courier.lane import LOOK_EVERY_S, Lane
+from entrepot.courier.leases import ClockWatch, Leases, OwnLease
+from entrepot.courier.metrics import Metrics
+from entrepot.ledger.entries import Memory, Renewal, Settlement
+from entrepot.ledger.retention import Retention
+from entrepot.settings import Settings
+from entrepot.store.engine import Database
+from entrepot.wire.clock import Clock
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 0.25
+SECOND_S = 1.0
+RECLAIM_S = 5.0
+BACKLOG_S = 10.0
+PRUNE_S = 60.0
+SETTLE_AGAIN_S = 0.5
+LAST_WORDS_S = 5.0
+"""How long a courier that stops waits for its last settlements."""
+
+
+class Courier:
+    """One courier. Lives on the thread of *loop*; *shared* has this process registered.
+
+    *stopping*: nothing new is begun.
+    """
+
+    def __init__(
+        self, settings: Settings, shared: SharedState, database: Database, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        directory = settings.store.directory
+        self.settings = settings
+        self.loop = loop
+        self.name = f"{socket.gethostname()}:{os.getpid()}"[-80:]
+        self.lease_s = settings.courier.lease_s
+        self.stopping = False
+        self.catalog = Catalog()
+        self.leases = Leases()
+        self.books = Books(database, loop)
+        self._shared = shared
+        self._clock = Clock()
+        self.links = Links(shared, self._clock, loop, post=FencedPost)
+        self.deliverer = Deliverer(self.links, self._note)
+        self._watch = CatalogWatch(directory / "snapshot.json", shared, self.links, loop, self._enforce)
+        self._meter = Meter(directory / "metrics", f"courier-{os.getpid()}")
+        self._metrics = Metrics(self._meter)
+        self._lanes: dict[str, Lane] = {}
+        self._retired: list[Lane] = []
+        self._counter = shared.counter("ledger")
+        self._seen = -1
+        self._next_look = 0.0
+        self._is_looking = False
+        self._moved = asyncio.Event()
+        self._held_clients: set[str] = set()
+        self._no_upstream: set[str] = set()
+        self._is_store_away = False
+        self._clock_watch = ClockWatch()
+        self._reclaim_from = 0.0
+        self._chores: set[asyncio.Task[None]] = set()
+        self._due = {
+            self._second: 0.0, self._beat: 0.0, self._reclaim: 0.0, self._look_at_backlog: 0.0, self._prune: 0.0
+        }  # fmt: skip
+        self._intervals = {
+            self._second: SECOND_S, self._beat: self.lease_s / 3, self._reclaim: min(RECLAIM_S, self.lease_s / 3),
+            self._look_at_backlog: BACKLOG_S, self._prune: PRUNE_S,
+        }  # fmt: skip
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Deliver until *stop* is set, and then until what is under way has come to an end, or its time has."""
+        self._clock.tick()
+        self._watch.load()
+        self._chore(self._learn_of_holds())
+        self._poll()
+        self._sweep()
+        await stop.wait()
+        await self._finish()
+
+    # -- the clockwork
+
+    def _poll(self) -> None:
+        now = time.monotonic()
+        count = self._counter.read()
+        if count != self._seen:
+            self._seen = count
+            self._stir_all()
+        if now >= self._next_look:
+            self._look()
+        self.loop.call_later(self.settings.courier.poll_s, self._poll)
+
+    def _stir_all(self) -> None:
+        self._next_look = 0.0
+        for lane in self._lanes.values():
+            lane.stir()
+
+    def look_soon(self) -> None:
+        """Look at every lane before long: something has changed."""
+        self._moved.set()
+        if not self._is_looking:
+            self._is_looking = True
+            self.loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        self._is_looking = False
+        now = time.monotonic()
+        for lane in self._lanes.values():
+            try:
+                lane.look(now)
+            except Exception:  # one upstream must not keep the others from their work
+                log.exception("an upstream could not be looked after", extra={"upstream": lane.name})
+                lane.look_at = now + LOOK_EVERY_S
+        self._next_look = min((lane.look_at for lane in self._lanes.values()), default=now + LOOK_EVERY_S)
+
+    def _sweep(self) -> None:
+        try:
+            self._work()
+        except Exception:  # without sweeps there are no deadlines, no new catalog and no leases
+            log.exception("a sweep failed")
+        self.loop.call_later(SWEEP_S, self._sweep)
+
+    def _work(self) -> None:
+        self._clock.tick()
+        now = self._clock.now
+        self.links.sweep(now)
+        self._watch.refresh()
+        for lane in self._lanes.values():
+            lane.sounder.sweep(lane.link, now)
+        self._retired = [lane for lane in self._retired if not lane.is_idle]
+        if self._clock_watch.was_set():
+            log.warning("the clock was set, leases are renewed before any is taken over")
+            self._reclaim_from = now + self.lease_s
+            self._due[self._beat] = 0.0
+        for chore, due_at in self._due.items():
+            if now >= due_at:
+                self._due[chore] = now + self._intervals[chore]
+                chore()
+
+    def _second(self) -> None:
+        flush_log()
+        self._meter.flush()
+        self._shared.reap()
+
+    def _chore(self, work: Coroutine[Any, Any, object]) -> None:
+        """Do *work* on the ledger beside all else; a store that is away is only logged."""
+        task = self.loop.create_task(_tolerated(work))
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+    # -- leases
+
+    def _beat(self) -> None:
+        until = time.time() + self.lease_s
+        for own in self.leases:
+            if not own.lost:
+                self.books.renew(Renewal(own.lease.seq, own.lease.token, until), partial(self._renewed, own, until))
+
+    def _renewed(self, own: OwnLease, until: float, result: bool | Error) -> None:
+        if result is True:
+            own.extend(until, self.lease_s)
+        elif result is False and not own.lost and self.leases.holds(own):
+            own.lost = True
+            log.warning("a lease was lost", extra={"transaction_id": own.lease.id})
+
+    def _reclaim(self) -> None:
+        if not self.stopping and self._clock.now >= self._reclaim_from:
+            self._chore(self._take_over())
+
+    async def _take_over(self) -> None:
+        # Ours may have run out because the store was away, and are in good hands.
+        count = await self.books.reclaim([own.lease for own in self.leases if not own.lost], self.lease_s)
+        if count:
+            log.warning("leases of others ran out, their work is taken over", extra={"transactions": count})
+            self._stir_all()
+
+    async def _note(self, own: OwnLease, memory: dict[str, Any]) -> bool:
+        return await self.books.remember(Memory(own.lease.seq, own.lease.token, memory))
+
+    # -- settling
+
+    def settle(self, own: OwnLease, settlement: Settlement, *, outcome: str = "") -> None:
+        """Note what came of *own*; tried again until the store takes it or the lease is somebody else's."""
+        outcome = outcome or (settlement.state if settlement.state == "delivered" else "untried")
+        self.books.settle(settlement, partial(self._settled, own, settlement, outcome))
+
+    def _settled(self, own: OwnLease, settlement: Settlement, outcome: str, result: bool | Error) -> None:
+        self.note_store(result if isinstance(result, Error) else None)
+        if isinstance(result, Error):
+            self.loop.call_later(SETTLE_AGAIN_S, partial(self.settle, own, settlement, outcome=outcome))
+            return
+        self.leases.remove(own)
+        self._moved.set()
+        if not result:
+            log.warning(
+                "a lease was lost, what came of it is dropped",
+                extra={"transaction_id": own.lease.id, "state": settlement.state},
+            )
+            return
+        self._metrics.deliveries.labels(own.lease.upstream, outcome).inc()
+        lane = self._lanes.get(own.lease.upstream)
+        if lane is not None:
+            lane.stir()
+            self.look_soon()
+
+    def note_store(self, error: Error | None) -> None:
+        """Log once that the store takes nothing, and once that it does again; None: it did."""
+        if error is not None and not self._is_store_away:
+            log.warning("the store is away, it is asked again and again", extra={"reason": str(error)})
+        elif error is None and self._is_store_away:
+            log.info("the store is back")
+        self._is_store_away = error is not None
+
+    # -- what is held
+
+    def hold(self, upstream: str, detail: str, until: float) -> None:
+        """Let no courier deliver to *upstream* before *until* (Unix time)."""
+        log.error("upstream is held, it does not fit the catalog", extra={"upstream": upstream, "reason": detail})
+        self._chore(self.books.hold(upstream, detail, until))
+
+    def release(self, upstream: str) -> None:
+        """Let *upstream* have its work again."""
+        log.info("upstream fits the catalog again", extra={"upstream": upstream})
+        self._chore(self._with_stir(self.books.release(upstream)))
+
+    def hasten(self, upstream: str) -> None:
+        """Let what waits for *upstream* be tried at once."""
+        self._chore(self._with_stir(self.books.hasten(upstream)))
+
+    def hold_client(self, client: str) -> None:
+        """Hold all work of *client*, which the catalog does not have any more."""
+        if client not in self._held_clients:
+            self._held_clients.add(client)
+            log.warning("the catalog has no such client, its work is held", extra={"client": client})
+            self._chore(self.books.hold_client(client))
+
+    async def _with_stir(self, work: Coroutine[Any, Any, object]) -> None:
+        await work
+        self._stir_all()
+
+    async def _learn_of_holds(self) -> None:
+        """Take up the holds that were there before this process, and end those whose cause is gone."""
+        for hold in await self.books.holds():
+            lane = self._lanes.get(hold.upstream)
+            if hold.reason != MISCONFIGURED or lane is None:
+                continue
+            if hold.until is None:
+                self.release(hold.upstream)
+            else:
+                lane.standing.begin_trial()
+        self._held_clients.update(await self.books.held_clients())
+        self._let_clients_go()
+
+    def _let_clients_go(self) -> None:
+        for client in self._held_clients & self.catalog.clients.keys():
+            self._held_clients.discard(client)
+            self._chore(self._with_stir(self.books.release_client(client)))
+
+    def _hold_unknown(self, waiting: set[str]) -> None:
+        """Show that work waits for upstreams that the catalog does not have."""
+        if not self.catalog.revision:
+            return
+        for name in waiting - self._lanes.keys() - self._no_upstream:
+            self._no_upstream.add(name)
+            log.error("work waits for an upstream that the catalog does not have", extra={"upstream": name})
+            self._chore(self.books.hold(name, f"the catalog has no upstream {name}", None))
+
+    # -- the catalog
+
+    def _enforce(self, prepared: Prepared) -> None:
+        self.links.enforce(prepared.reach)
+        self.catalog = prepared.catalog
+        for name in self._lanes.keys() - self.links.links.keys():
+            lane = self._lanes.pop(name)
+            lane.retire()
+            self._retired.append(lane)
+        for name, link in self.links.links.items():
+            if name not in self._lanes:
+                self._lanes[name] = Lane(name, link, self)
+            self._lanes[name].link = link
+        for name in self._no_upstream & self._lanes.keys():
+            self._no_upstream.discard(name)
+            self.release(name)
+        self._let_clients_go()
+        self._stir_all()
+        log.info("catalog in force", extra={"revision": self.catalog.revision, "upstreams": len(self._lanes)})
+
+    # -- chores
+
+    def _look_at_backlog(self) -> None:
+        self._chore(self._count_backlog())
+
+    async def _count_backlog(self) -> None:
+        backlog = await self.books.backlog()
+        self._metrics.observe(backlog)
+        self._hold_unknown(set(backlog))
+
+    def _prune(self) -> None:
+        if not self.stopping:
+            self._chore(self._prune_all())
+
+    async def _prune_all(self) -> None:
+        ledger = self.settings.ledger
+        policy = Retention(bodies_s=ledger.bodies_s, rows_s=ledger.rows_s)
+        while await self.books.prune(policy) and not self.stopping:
+            pass
+
+    # -- the end
+
+    async def _finish(self) -> None:
+        self.stopping = True
+        lanes = [*self._lanes.values(), *self._retired]
+        for lane in lanes:
+            lane.give_back()
+        await self._until(lambda: all(lane.is_idle for lane in lanes), self.settings.courier.graceful_timeout_s)
+        for lane in lanes:
+            lane.break_off()
+            await lane.sounder.close()
+        await self._until(lambda: not len(self.leases), LAST_WORDS_S)
+        if len(self.leases):
+            log.warning("leases are left to run out", extra={"transactions": len(self.leases)})
+        for chore in tuple(self._chores):
+            chore.cancel()
+        await self.loop.run_in_executor(None, self.books.close)
+        self._meter.close()
+        self.links.close()
+
+    async def _until(self, claim: Callable[[], bool], timeout_s: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not claim():
+                    self._moved.clear()
+                    await self._moved.wait()
+
+
+async def _tolerated(work: Coroutine[Any, Any, object]) -> None:
+    try:
+        await work
+    except Error as error:
+        log.warning("the ledger cannot be used now", extra={"reason": str(error)})
+    except Exception:  # the edge of a chore: it comes again
+        log.exception("a chore failed")
