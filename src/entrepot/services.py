@@ -18,6 +18,7 @@ from entrepot.identity.desk import Desk
 from entrepot.identity.keys import Keyring
 from entrepot.identity.revocation import Revocations
 from entrepot.identity.tokens import addressee
+from entrepot.ledger.desk import LedgerDesk
 from entrepot.settings import Settings
 from entrepot.store import schema
 from entrepot.store.engine import Database, open_database
@@ -37,6 +38,7 @@ class Services:
     revocations: Revocations
     desk: Desk
     revision_counter: Counter
+    ledger_counter: Counter
     opened: Database | None
     absence: str
 
@@ -52,7 +54,8 @@ class Services:
         database, absence = _database(settings)
         issuer = addressee(settings.gateway.public_url)
         desk = Desk(keyring, revocations, database, issuer=issuer, audience=issuer)
-        return cls(settings, keyring, revocations, desk, shared.counter("revision"), database, absence)
+        counters = (shared.counter("revision"), shared.counter("ledger"))
+        return cls(settings, keyring, revocations, desk, *counters, database, absence)
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +73,11 @@ class Services:
         if self.opened is None:
             raise StoreUnavailable(self.absence)
         return self.opened
+
+    @property
+    def ledger(self) -> LedgerDesk:
+        """Where operators look into the ledger and change it. Raises StoreUnavailable when the database is away."""
+        return LedgerDesk(self.database, self.ledger_counter)
 
     @property
     def snapshot_path(self) -> Path:

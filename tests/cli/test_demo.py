@@ -44,6 +44,13 @@ def pasted(line):
     return json.loads(body if separator else head)
 
 
+def eventually(claim):
+    until = time.monotonic() + 10
+    while not claim() and time.monotonic() < until:
+        time.sleep(0.1)
+    return claim()
+
+
 def directory_of(page):
     return Path(re.search(r"^Settings, catalog, log +(.+)$", page, re.MULTILINE)[1])
 
@@ -63,7 +70,8 @@ def assert_nothing_is_left(page, processes):
 def test_the_printed_calls_work_and_ctrl_c_leaves_nothing(demo):
     process, page = demo()
     lines = page.splitlines()
-    listed, one, filtered, made, confirmed, wrong = [pasted(line) for line in lines if line.startswith("curl ")]
+    calls = [line for line in lines if line.startswith("curl ")]
+    listed, one, filtered, made, confirmed, later, accepted, wrong = map(pasted, calls)
 
     assert [contact["id"] for contact in listed["data"]] == [26, 27, 33]
     assert one["data"]["name"] == "Brandon Freeman (stand-in)"
@@ -71,6 +79,10 @@ def test_the_printed_calls_work_and_ctrl_c_leaves_nothing(demo):
     assert (made["data"]["state"], len(made["data"]["lines"])) == ("draft", 2)
     assert made["data"]["total"] == 260.0
     assert confirmed["data"] is True
+    assert later["data"]["state"] == "queued"
+    assert [each["transaction"] for each in accepted["data"]] == [later["data"]["transaction"]]
+    assert eventually(lambda: pasted(calls[6])["data"][0]["state"] == "delivered")
+    assert pasted(calls[5])["data"]["transaction"] == later["data"]["transaction"]
     assert wrong["code"] == "invalid-body"
     assert "/lines/0/quantity" in {error["path"] for error in wrong["errors"]}
 
@@ -100,16 +112,21 @@ def test_sigterm_stops_it_as_well(demo):
     assert_nothing_is_left(page, processes)
 
 
-def test_it_says_so_and_ends_when_the_gateway_ends(demo):
+@pytest.mark.parametrize("daemon", ["gateway", "courier"])
+def test_it_says_so_and_ends_when_a_daemon_ends(demo, daemon):
     process, page = demo()
-    (gateway,) = children_of(process.pid, only_direct=True)
     processes = children_of(process.pid)
+    (pid,) = [
+        child
+        for child in children_of(process.pid, only_direct=True)
+        if f"run\0{daemon}\0" in Path(f"/proc/{child}/cmdline").read_text(encoding="utf-8")
+    ]
 
-    os.kill(gateway, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
     _, complaints = process.communicate(timeout=20)
 
     assert process.returncode == 1
-    assert "the gateway has ended" in complaints
+    assert f"the {daemon} has ended" in complaints
     assert "Traceback" not in complaints
     assert_nothing_is_left(page, processes)
 

@@ -3,8 +3,10 @@
 import argparse
 import asyncio
 import re
+import shlex
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 from pages import DOCS, blocks, page_text
@@ -18,6 +20,8 @@ from entrepot.chassis.shared import SharedState
 from entrepot.cli.parser import build_parser
 from entrepot.gateway.gateway import Gateway
 from entrepot.gateway.pages import PAGES
+from entrepot.ledger import states
+from entrepot.ledger.states import STATES, Applied, Reason
 from entrepot.settings import load_settings
 
 COMMAND_PAGES = ("reference/command-line.rst", "man/entrepot.rst")
@@ -122,6 +126,45 @@ def test_the_gateways_own_pages_are_named():
     text = page_text("reference/rest.rst")
 
     assert [path for path in PAGES if f"``{path.decode()}``" not in text] == []
+
+
+def test_every_state_and_what_is_known_of_it_stands_on_its_page():
+    text = page_text("explanation/accepted.rst")
+
+    words = [*STATES, *get_args(Applied), *get_args(Reason)]
+
+    assert [word for word in words if not re.search(rf"^(- )?``{word}``  ", text, re.MULTILINE)] == []
+
+
+def test_the_picture_of_the_states_has_all_of_them():
+    page, source = page_text("explanation/accepted.rst"), states.__doc__
+    begin = re.search(r":start-after: (.+)", page)[1]
+    end = re.search(r":end-before: (.+)", page)[1]
+
+    picture = source.partition(f"{begin}\n")[2].partition(end)[0]
+
+    assert [state for state in STATES if not re.search(rf"\b{state}\b", picture)] == []
+
+
+def test_every_command_of_every_page_is_one_that_the_program_takes():
+    command = re.compile(r"^(?:\$ )?entrepot (.+?)(?: \d?[|<>&#)].*)?$", re.MULTILINE)
+    shown = [
+        (f"{page}:{block.line}", words)
+        for page in sorted(DOCS.rglob("*.rst"))
+        for block in blocks(str(page.relative_to(DOCS)), "console", "bash")
+        for words in command.findall(block.text)
+    ]
+
+    assert len(shown) > 20
+    assert [line for line in shown if not is_taken(line[1])] == []
+
+
+def is_taken(words):
+    try:
+        build_parser().parse_args(shlex.split(words))
+    except SystemExit:
+        return False
+    return True
 
 
 def test_the_yaml_of_every_page_is_right():

@@ -1,4 +1,4 @@
-"""``entrepot run``: a daemon in the foreground."""
+"""``entrepot run``: a daemon in the foreground, or all of them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import argparse
 
 from entrepot.chassis.log import setup_logging
 from entrepot.cli.owner import become_owner
-from entrepot.daemons import gateway
+from entrepot.daemons import all as every
+from entrepot.daemons import courier, gateway
 from entrepot.settings import Settings, load_settings
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the gateway, which is all the daemons that there are yet, until it is told to stop."""
+    """Run what *arguments* name until it is told to stop."""
 
     def settings() -> Settings:
         return load_settings(arguments.settings)
@@ -19,4 +20,8 @@ def run(arguments: argparse.Namespace) -> int:
     first = settings()
     setup_logging(first.log.level, first.log.target)
     become_owner(first.store.directory)
+    if arguments.daemon == "all":
+        return every.main(arguments.settings, max(first.gateway.graceful_timeout_s, first.courier.graceful_timeout_s))
+    if arguments.daemon == "courier":
+        return courier.main(settings)
     return gateway.main(settings)

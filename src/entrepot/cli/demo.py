@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
@@ -29,6 +29,7 @@ from entrepot.standin.server import free_port
 START_S = 30.0
 STOP_S = 8.0
 CLIENT = "shop"
+DAEMONS = ("gateway", "courier")
 # -P: whatever lies in the present directory must not pass for a module.
 _PROGRAM = [sys.executable, "-P", "-m", "entrepot.cli.main"]
 _MARK = "; Written by `entrepot demo`."
@@ -43,6 +44,9 @@ graceful_timeout = 2s
 [log]
 target = stderr
 """
+
+
+Daemons = Mapping[str, "subprocess.Popen[bytes]"]
 
 
 class DemoError(Error):
@@ -82,13 +86,13 @@ def _demonstrate(stack: ExitStack, arguments: argparse.Namespace, stop: StopSign
     url = _write_settings(home)
     _write_catalog(home, account, example)
     _entrepot(home, "apply", *sorted(str(path) for path in (home / "catalog").iterdir()))
-    gateway = _start_gateway(stack, home, stop)
-    _wait_until_ready(gateway, url, home)
+    daemons = {daemon: _start(stack, home, stop, daemon) for daemon in DAEMONS}
+    _wait_until_ready(daemons, url, home)
     token = _entrepot(home, "token", "issue", CLIENT).strip()
     write_private(home / "token", f"{token}\n")
     write_private(home / "authorization", f"Authorization: Bearer {token}\n")
     _print_page(home, url, account, example, token)
-    _watch(gateway, home)
+    _watch(daemons, home)
 
 
 @contextmanager
@@ -163,10 +167,10 @@ def _entrepot(home: Path, *arguments: str) -> str:
     return done.stdout
 
 
-def _start_gateway(stack: ExitStack, home: Path, stop: StopSignals) -> subprocess.Popen[bytes]:
-    """Run the gateway in a process group of its own, so that Ctrl-C in the terminal reaches the demo alone."""
-    command = [*_PROGRAM, "run", "gateway", "--settings", str(home / "entrepot.ini")]
-    with (home / "gateway.log").open("ab") as log, stop.held():
+def _start(stack: ExitStack, home: Path, stop: StopSignals, daemon: str) -> subprocess.Popen[bytes]:
+    """Run *daemon* in a process group of its own, so that Ctrl-C in the terminal reaches the demo alone."""
+    command = [*_PROGRAM, "run", daemon, "--settings", str(home / "entrepot.ini")]
+    with (home / f"{daemon}.log").open("ab") as log, stop.held():
         child = subprocess.Popen(  # noqa: S603 - our own program
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=_environment(), process_group=0
         )
@@ -184,12 +188,14 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def _wait_until_ready(gateway: subprocess.Popen[bytes], url: str, home: Path) -> None:
+def _wait_until_ready(daemons: Daemons, url: str, home: Path) -> None:
     deadline = time.monotonic() + START_S
     while not _is_ready(url):
-        _check_lives(gateway, home)
+        _check_lives(daemons, home)
         if time.monotonic() > deadline:
-            raise _failure(f"the gateway does not answer after {START_S:g} s; the end of its log:", _log_end(home))
+            raise _failure(
+                f"the gateway does not answer after {START_S:g} s; the end of its log:", _log_end(home, "gateway")
+            )
         time.sleep(0.05)
 
 
@@ -204,10 +210,11 @@ def _is_ready(url: str) -> bool:
         connection.close()
 
 
-def _check_lives(gateway: subprocess.Popen[bytes], home: Path) -> None:
-    code = gateway.poll()
-    if code is not None:
-        raise _failure(f"the gateway has ended with exit code {code}; the end of its log:", _log_end(home))
+def _check_lives(daemons: Daemons, home: Path) -> None:
+    for name, child in daemons.items():
+        code = child.poll()
+        if code is not None:
+            raise _failure(f"the {name} has ended with exit code {code}; the end of its log:", _log_end(home, name))
 
 
 def _failure(what: str, said: Sequence[str]) -> DemoError:
@@ -215,13 +222,13 @@ def _failure(what: str, said: Sequence[str]) -> DemoError:
     return DemoError(what, errors=[Mistake(f"entrepot demo: {what}"), *(Mistake(f"    {line}") for line in said)])
 
 
-def _log_end(home: Path) -> list[str]:
-    return (home / "gateway.log").read_text(encoding="utf-8", errors="replace").splitlines()[-10:]
+def _log_end(home: Path, daemon: str) -> list[str]:
+    return (home / f"{daemon}.log").read_text(encoding="utf-8", errors="replace").splitlines()[-10:]
 
 
-def _watch(gateway: subprocess.Popen[bytes], home: Path) -> None:
+def _watch(daemons: Daemons, home: Path) -> None:
     while True:
-        _check_lives(gateway, home)
+        _check_lives(daemons, home)
         time.sleep(0.2)
 
 

@@ -35,6 +35,13 @@ def _orders(curl: str, url: str, example: Example, reference: str) -> Iterator[t
     order = _body({"reference": reference, "lines": lines})
     yield "an order with lines, by the codes of the products", f"{curl} {_JSON} -d {order} {url}/v1/orders"
     yield "confirm it, by your own reference", f"{curl} -X POST {url}/v1/orders/{reference}/confirm"
+    later = _body({"reference": f"{reference}-Q", "lines": lines})
+    key = f"-H 'Idempotency-Key: {reference}-Q' -H 'Prefer: respond-async'"
+    yield (
+        "an order that may wait (202): kept, delivered once however often it is sent with this key",
+        f"{curl} -i {_JSON} {key} -d {later} {url}/v1/orders",
+    )
+    yield "what became of all that was accepted", f"{curl} '{url}/transactions?limit=3'"
     wrong = _body({"reference": f"{reference}-X", "lines": [{"product": "NO-SUCH-CODE", "quantity": "two"}]})
     yield "a wrong order: the problem names each field", f"{curl} {_JSON} -d {wrong} {url}/v1/orders"
 

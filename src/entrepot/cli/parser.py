@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from entrepot.cli.output import say
+from entrepot.ledger.states import STATES
 
 _DESCRIPTION = """\
 An API gateway between an Odoo ERP and the partners who trade with it.
@@ -43,8 +44,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_catalog(commands)
     _add_endpoint(commands)
     _add_token(commands)
+    _add_transactions(commands)
+    _add_maintenance(commands)
     _add_db(commands)
-    status = _leaf(commands, "status", "status:show", "say what is in force, and whether the gateway answers")
+    status = _leaf(
+        commands, "status", "status:show", "say what is in force, what waits, and whether the gateway answers"
+    )
     _json(status)
     return parser
 
@@ -99,7 +104,7 @@ def _add_demo(commands: Any) -> None:
 
 def _add_run(commands: Any) -> None:
     run = _leaf(commands, "run", "daemons:run", "run a daemon in the foreground, or all of them")
-    run.add_argument("daemon", choices=["gateway", "all"], help="which one")
+    run.add_argument("daemon", choices=["gateway", "courier", "all"], help="which one")
 
 
 def _add_catalog(commands: Any) -> None:
@@ -152,6 +157,55 @@ def _add_token(commands: Any) -> None:
     listing.add_argument("--client", help="of this client only")
     listing.add_argument("--partner", help="of this partner only")
     _json(listing)
+
+
+def _add_transactions(commands: Any) -> None:
+    group = _group(commands, "transactions", "what was accepted and must be delivered")
+    listing = _leaf(group, "list", "transactions:listing", "list transactions, the latest first")
+    _filters(listing)
+    listing.add_argument("--limit", metavar="N", type=int, default=100, help="at most so many (default: 100)")
+    _json(listing)
+    one = _leaf(group, "show", "transactions:show", "show one transaction: its attempts, its problem, what it follows")
+    one.add_argument("id", metavar="ID", help="its id")
+    one.add_argument("--body", action="store_true", help="also what was sent and answered, without private fields")
+    _json(one)
+    _changing(group, "replay", "deliver dead or held transactions after all, under the ids that they have")
+    _changing(group, "cancel", "cancel transactions that have not been applied")
+    _changing(group, "skip", "give up dead transactions, so that those that follow them go on")
+    _add_erase(group)
+
+
+def _filters(parser: argparse.ArgumentParser) -> None:
+    filters = parser.add_argument_group("which ones")
+    filters.add_argument("--state", metavar="S", choices=STATES, help=f"in this state: {', '.join(STATES)}")
+    for name in ("endpoint", "partner", "client", "upstream"):
+        filters.add_argument(f"--{name}", metavar=name[0].upper(), help=f"of this {name}")
+    filters.add_argument("--older", metavar="T", help="accepted longer ago (2h), or before a moment (RFC 3339)")
+    filters.add_argument("--newer", metavar="T", help="accepted since then")
+
+
+def _changing(group: Any, name: str, text: str) -> None:
+    command = _leaf(group, name, f"transactions:{name}", text)
+    command.add_argument("ids", metavar="ID", nargs="*", help="these ones; or else all that the filters below say")
+    _filters(command)
+    _json(command)
+
+
+def _add_erase(group: Any) -> None:
+    erase = _leaf(group, "erase", "transactions:erase", "take personal data out of finished transactions, for good")
+    erase.add_argument("--partner", metavar="P", help="of this partner")
+    erase.add_argument("--match", metavar="FIELD=VALUE", help="in whose body or path this field has this value")
+    erase.add_argument("--yes", action="store_true", help="really do it: it cannot be undone")
+    _json(erase)
+
+
+def _add_maintenance(commands: Any) -> None:
+    group = _group(commands, "maintenance", "hold back all deliveries, for example while Odoo is deployed")
+    on = _leaf(group, "on", "maintenance:on", "deliver nothing from now on; writes are accepted all the same")
+    on.add_argument("--until", metavar="T", help="end by itself after a duration (30m), or at a moment (RFC 3339)")
+    _json(on)
+    _json(_leaf(group, "off", "maintenance:off", "deliver again"))
+    _json(_leaf(group, "status", "maintenance:status", "say whether deliveries are held back, and until when"))
 
 
 def _add_db(commands: Any) -> None:

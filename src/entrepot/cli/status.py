@@ -1,4 +1,4 @@
-"""``entrepot status``: what is in force, and whether the gateway answers."""
+"""``entrepot status``: what is in force, what waits to be delivered, and whether the gateway answers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import argparse
 import http.client
 import json
 import socket
+import time
 from typing import Any
 
 from entrepot.chassis.errors import Error
-from entrepot.cli.output import say_json, say_table
+from entrepot.cli import backlog
+from entrepot.cli.output import complain, say_json, say_table
 from entrepot.cli.startup import start
+from entrepot.ledger.drain import Outlook
 from entrepot.services import Services
 from entrepot.settings import Settings
 from entrepot.store import schema
@@ -34,11 +37,21 @@ def show(arguments: argparse.Namespace) -> int:
             "clients": len(catalog.clients),
             "gateway": _gateway(settings),
         }
+        outlook = _outlook(services, sorted(catalog.upstreams))
+    now = time.time()
     if arguments.json:
-        say_json(found)
+        say_json({**found, **backlog.document(outlook, now)})
     else:
-        say_table(_rows(found))
+        say_table([*_rows(found), *(backlog.rows(outlook, now) if outlook else ())])
     return 0
+
+
+def _outlook(services: Services, upstreams: list[str]) -> Outlook | None:
+    try:
+        return services.ledger.outlook(upstreams)
+    except Error as error:
+        complain(f"what waits is not known: {error}")
+        return None
 
 
 def _schema(services: Services) -> str:

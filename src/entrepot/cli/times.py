@@ -1,4 +1,4 @@
-"""Times as they are typed: ``30m`` from now, or a moment in RFC 3339."""
+"""Times as they are typed: ``30m`` from now or ago, or a moment in RFC 3339; and as they are shown."""
 
 from __future__ import annotations
 
@@ -15,16 +15,37 @@ def lifetime_s(text: str, now: float) -> float:
     try:
         return duration_s(text)
     except ValueError:
-        pass
+        return _moment(text) - now
+
+
+def moment_ago(text: str, now: float) -> float:
+    """Return the moment that *text* says: that long before *now*, or a moment with its zone. Raises ValueError."""
+    try:
+        return now - duration_s(text)
+    except ValueError:
+        return _moment(text)
+
+
+def _moment(text: str) -> float:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as exc:
         raise ValueError(f"{text!r} is neither a duration such as 12h nor a time such as 2027-01-31T12:00Z") from exc
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} does not say its zone; Z is UTC")
-    return moment.timestamp() - now
+    return moment.timestamp()
 
 
 def moment_text(seconds: float) -> str:
     """Return *seconds* since 1970 in RFC 3339, UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def span_text(seconds: float) -> str:
+    """Return *seconds* in the two largest units that it has: ``2d 3h``, ``4m 10s``, ``0s``."""
+    left, parts = max(0, round(seconds)), []
+    for unit, name in ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        count, left = divmod(left, unit)
+        if count:
+            parts.append(f"{count}{name}")
+    return " ".join(parts[:2]) or "0s"
