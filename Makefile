@@ -31,8 +31,8 @@ floors: venv ## imports go down only
 	$(BIN)/lint-imports
 
 fast: venv ## the fast tests; T=path picks some
-	$(if $(T),,$(BIN)/pytest -q -m 'alone and not odoo and not slow')
-	$(BIN)/pytest -q -n 3 --dist loadfile -m 'not odoo and not slow and not alone' $(T)
+	$(if $(T),,$(BIN)/pytest -q -m 'alone and not odoo and not postgres and not slow and not faults')
+	$(BIN)/pytest -q -n 3 --dist loadfile -m 'not odoo and not postgres and not slow and not faults and not alone' $(T)
 
 docs: venv ## the documentation, without a warning, into docs/_build
 	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs docs/_build/html

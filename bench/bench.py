@@ -12,13 +12,17 @@ from configs import UPSTREAM
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """The surroundings of one section. *home* is empty and its own; *cache* outlives the run (the peers' packages)."""
+    """The surroundings of one section. *home* is empty and its own; *cache* outlives the run (the peers' packages).
+
+    *backlog* is how many transactions wait in a full ledger.
+    """
 
     home: Path
     cache: Path
     children: Children
     rounds: int
     seconds: float
+    backlog: int = 100_000
 
 
 @dataclass(frozen=True, slots=True)

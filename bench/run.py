@@ -29,7 +29,7 @@ from bench import Bench
 from children import PACKAGES, Children, found, missing
 from figures import BenchError, Result, Skipped
 from load import processors, raise_file_limit
-from sections import cached, endpoints, memory, offline, record, relay, slow, spread, workers
+from sections import cached, endpoints, ledger, memory, offline, record, relay, slow, spread, workers
 
 Measure = Callable[[Bench, Result], None]
 HERE = Path(__file__).parent
@@ -53,6 +53,7 @@ SECTIONS = {
     "cached": Section(cached.measure, 120),
     "record": Section(record.measure, 120),
     "memory": Section(memory.measure, 60),
+    "ledger": Section(ledger.measure, 900),
 }
 
 
@@ -82,6 +83,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="3 rounds of 1 s: a try of the harness, writes nothing")
     parser.add_argument("--rounds", type=int, default=7, help="rounds over all that is compared (7)")
     parser.add_argument("--seconds", type=float, default=2, help="of each round (2)")
+    parser.add_argument("--backlog", type=int, default=100_000, help="what waits in a full ledger (100000)")
     parser.add_argument("--work", type=Path, default=Path("/var/tmp/entrepot-bench"), help="the peers' packages")
     arguments = parser.parse_args()
     arguments.sections = arguments.sections or list(SECTIONS)
@@ -102,7 +104,7 @@ def _run(name: str, arguments: argparse.Namespace) -> Result:
         with tempfile.TemporaryDirectory(prefix="entrepot-bench-") as home, Children() as children:
             # nginx writes its temporary files as another user when root starts it.
             Path(home).chmod(0o755)
-            bench = Bench(Path(home), arguments.work, children, arguments.rounds, arguments.seconds)
+            bench = Bench(Path(home), arguments.work, children, arguments.rounds, arguments.seconds, arguments.backlog)
             with _limited(section.limit_s):
                 section.measure(bench, result)
     except Skipped as why:

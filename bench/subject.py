@@ -27,7 +27,7 @@ from load import Target
 CLIENTS = 200
 SCOPE = "bench.read"
 _START_S = 30.0
-_ENTREPOT = (sys.executable, "-P", "-m", "entrepot.cli.main")
+ENTREPOT = (sys.executable, "-P", "-m", "entrepot.cli.main")
 _SETTINGS = """[store]
 directory = {home}/store
 [gateway]
@@ -80,29 +80,33 @@ class Subject:
 
 
 def start_subject(
-    bench: Bench, name: str, catalog: str, *, workers: int = 1, cpus: str = "0", clients: int = CLIENTS
-) -> Subject:
-    """Start a gateway that serves *catalog* (YAML without partners: those are added here) on processors *cpus*."""
+    bench: Bench, name: str, catalog: str, *, workers: int = 1, cpus: str = "0", clients: int = CLIENTS,
+    partner: str = "name: Bench",
+) -> Subject:  # fmt: skip
+    """Start a gateway that serves *catalog* (YAML without partners: those are added here) on processors *cpus*.
+
+    *partner* is what stands in its only partner beside the clients, as YAML.
+    """
     home = bench.home / name
     home.mkdir()
     port = free_port()
     settings = home / "entrepot.ini"
     settings.write_text(_SETTINGS.format(home=home, port=port, workers=workers))
-    (home / "catalog.yaml").write_text(catalog + partners(clients))
+    (home / "catalog.yaml").write_text(catalog + partners(clients, partner))
     apply(home, "1")
     tokens = _issue_tokens(home)
     child = bench.children.start(
-        *_ENTREPOT, "run", "gateway", "--settings", str(settings), cpus=cpus, log=home / "log", env=environment()
+        *ENTREPOT, "run", "gateway", "--settings", str(settings), cpus=cpus, log=home / "log", env=environment()
     )
     subject = Subject(home, port, tokens, child)
     _wait_until_ready(subject, workers)
     return subject
 
 
-def partners(clients: int) -> str:
+def partners(clients: int, partner: str = "name: Bench") -> str:
     """Return the part of a catalog that says who calls: a partner with *clients* clients, each with a rate."""
     names = (f"      c{at:03}: {{scopes: [{SCOPE}], rate: {{per_second: 5000, burst: 500}}}}" for at in range(clients))
-    return "partners:\n  bench:\n    name: Bench\n    clients:\n" + "\n".join(names) + "\n"
+    return f"partners:\n  bench:\n    {partner}\n    clients:\n" + "\n".join(names) + "\n"
 
 
 def relays(upstream_url: str, *, concurrency: int = 1024) -> str:
@@ -116,7 +120,7 @@ endpoints:
 
 def apply(home: Path, cpus: str) -> float:
     """Bring ``catalog.yaml`` of *home* in by the command line, on processors *cpus*; return the seconds it took."""
-    command = ["taskset", "-c", cpus, *_ENTREPOT, "apply", "--settings", str(home / "entrepot.ini"), "--json"]
+    command = ["taskset", "-c", cpus, *ENTREPOT, "apply", "--settings", str(home / "entrepot.ini"), "--json"]
     begin = time.monotonic()
     done = subprocess.run(
         [*command, str(home / "catalog.yaml")], capture_output=True, text=True, env=environment(), check=False
