@@ -66,7 +66,7 @@ class Daemon:
     def entrepot(self, *arguments: str, check: bool = True, **options) -> subprocess.CompletedProcess:
         """Run the program ``entrepot`` with *arguments* and these settings."""
         options = {"capture_output": True, "text": True, "timeout": 60, **options}
-        done = subprocess.run(self._command(*arguments), check=False, **options)
+        done = subprocess.run(self.command(*arguments), check=False, **options)
         assert not check or done.returncode == 0, f"entrepot {' '.join(arguments)}: {done.stderr}{done.stdout}"
         return done
 
@@ -80,7 +80,8 @@ class Daemon:
         """Return a new token of *client*."""
         return self.entrepot("token", "issue", client, *arguments).stdout.strip()
 
-    def _command(self, *arguments: str) -> list[str]:
+    def command(self, *arguments: str) -> list[str]:
+        """Return the command line of the program ``entrepot`` with *arguments* and these settings."""
         return [sys.executable, "-m", "entrepot.cli.main", "--settings", str(self.settings), *arguments]
 
     # -- the process
@@ -88,7 +89,7 @@ class Daemon:
     def start(self) -> None:
         """Start the daemon; ``wait_ready`` tells when it serves."""
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(self._command("run", "gateway"), stdout=log, stderr=log)
+            self.process = subprocess.Popen(self.command("run", "gateway"), stdout=log, stderr=log)
 
     def wait_ready(self, timeout_s: float = 15.0) -> None:
         """Return when all workers serve a catalog."""

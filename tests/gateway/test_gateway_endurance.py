@@ -260,7 +260,7 @@ def reachable(port):
 def test_log_that_nobody_reads_keeps_no_request(running):
     running.stop()
     reader, writer = os.pipe()
-    running.process = subprocess.Popen(running._command("run", "gateway"), stdout=writer, stderr=writer)
+    running.process = subprocess.Popen(running.command("run", "gateway"), stdout=writer, stderr=writer)
     os.close(writer)
     try:
         assert eventually(lambda: reachable(running.port), 5.0)

@@ -18,6 +18,8 @@ from functools import partial
 from typing import Any
 
 from entrepot.catalog.definitions import Catalog
+from entrepot.catalog.kept import Subject, counter_of, kept_by_subject, subject
+from entrepot.catalog.plans import Plan
 from entrepot.chassis.errors import Error
 from entrepot.chassis.log import flush_log
 from entrepot.chassis.metrics import Meter
@@ -74,6 +76,7 @@ class Courier:
         self._metrics = Metrics(self._meter)
         self._lanes: dict[str, Lane] = {}
         self._retired: list[Lane] = []
+        self._kept: dict[Subject, tuple[str, ...]] = {}
         self._counter = shared.counter("ledger")
         self._seen = -1
         self._next_look = 0.0
@@ -204,6 +207,11 @@ class Courier:
 
     # -- settling
 
+    def end_kept(self, plan: Plan) -> None:
+        """End what workers keep of the records that a delivery of *plan* may have changed, whatever came of it."""
+        for endpoint in self._kept.get(subject(plan), ()):
+            self._shared.counter(counter_of(endpoint)).bump()
+
     def settle(self, own: OwnLease, settlement: Settlement, *, outcome: str = "") -> None:
         """Note what came of *own*; tried again until the store takes it or the lease is somebody else's."""
         outcome = outcome or (settlement.state if settlement.state == "delivered" else "untried")
@@ -295,6 +303,7 @@ class Courier:
     def _enforce(self, prepared: Prepared) -> None:
         self.links.enforce(prepared.reach)
         self.catalog = prepared.catalog
+        self._kept = kept_by_subject(prepared.catalog)
         for name in self._lanes.keys() - self.links.links.keys():
             lane = self._lanes.pop(name)
             lane.retire()

@@ -191,6 +191,8 @@ class Lane:
             log.exception("a delivery failed", extra=_facts(own))
             error = Error()
             error.applied = "unknown" if own.sent else "no"
+        if own.sent:
+            self._courier.end_kept(plan)
         tried = Tried(self._courier.name, started_at, time.time())
         if error is None and answer is not None:
             self._went_well(own)

@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
+from entrepot.catalog.kept import counter_of
 from entrepot.chassis.shared import Counter, SharedState
 from entrepot.gateway.cachefiles import DamagedError, Entry, EntryFiles, Label, decode, encode
 
@@ -80,7 +81,7 @@ class AnswerCache:
     def _counter(self, endpoint: str) -> Counter:
         counter = self._ends.get(endpoint)
         if counter is None:
-            counter = self._ends[endpoint] = self._shared.counter(f"cache:{endpoint}")
+            counter = self._ends[endpoint] = self._shared.counter(counter_of(endpoint))
         return counter
 
     def get(self, key: bytes, endpoint: str, now_wall: float) -> Entry | None:

@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from entrepot.catalog.definitions import Catalog, Endpoint
+from entrepot.catalog.kept import kept_by_subject, subject
 from entrepot.catalog.routing import Router
 from entrepot.catalog.schemas import body_schema
 from entrepot.chassis.limits import Bucket, Limiter, Rate
@@ -57,27 +58,13 @@ class Table:
 def build(catalog: Catalog, links: dict[str, Link], connectors: dict[str, RecordConnector], limiter: Limiter) -> Table:
     """Return the table of *catalog*. Raises SettingsError when a secret cannot be read."""
     places: dict[str, dict[bytes, Operation]] = {}
-    kept = _kept_by_subject(catalog)
+    kept = kept_by_subject(catalog)
     for endpoint in catalog.endpoints.values():
-        ends = tuple(kept.get(_subject(endpoint), ()))
+        ends = kept.get(subject(endpoint), ())
         for path, method, operation in _Compiler(endpoint, links, connectors, limiter, ends).operations():
             places.setdefault(path, {})[method] = operation
     router = Router((path, Place(found, _allow(found))) for path, found in places.items())
     return Table(catalog.revision, router, _principals(catalog, limiter))
-
-
-def _subject(endpoint: Endpoint) -> tuple[str, str]:
-    """Return what an endpoint is about: a model of an upstream, whoever names it, or a relay of its own."""
-    mapping = endpoint.model or endpoint.call
-    return endpoint.upstream, f"relay {endpoint.name}" if mapping is None else mapping.model
-
-
-def _kept_by_subject(catalog: Catalog) -> dict[tuple[str, str], list[str]]:
-    found: dict[tuple[str, str], list[str]] = {}
-    for endpoint in catalog.endpoints.values():
-        if endpoint.cache is not None:
-            found.setdefault(_subject(endpoint), []).append(endpoint.name)
-    return found
 
 
 def _allow(operations: dict[bytes, Operation]) -> str:
