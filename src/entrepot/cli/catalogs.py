@@ -40,14 +40,25 @@ def apply(arguments: argparse.Namespace) -> int:
             by=started.by,
             prune=arguments.prune,
         )
+        held = _held(services)
     for warning in done.warnings:
         complain(f"warning: {warning}")
     if arguments.json:
         changes = done.difference.as_json()
-        say_json({"revision": done.revision, "new": done.is_new, "changes": changes, "warnings": list(done.warnings)})
+        found = {"revision": done.revision, "new": done.is_new, "changes": changes, "warnings": list(done.warnings)}
+        say_json({**found, "held": held})
     else:
         _say_applied(done)
+        for client, count in held.items():
+            what = "1 write is" if count == 1 else f"{count} writes are"
+            say(f"{what} held: the catalog has no client {client} (entrepot transactions list --client {client})")
     return 0
+
+
+def _held(services: Services) -> dict[str, int]:
+    """Return how many writes wait of each client that the catalog does not have: couriers hold them."""
+    known = services.catalog().clients
+    return {client: count for client, count in services.ledger.waiting_of_clients().items() if client not in known}
 
 
 def _say_applied(done: applying.Applied) -> None:

@@ -64,6 +64,11 @@ class LedgerDesk:
         with self.database.reading() as session:
             return outlook(session.connection(), self.clock(), upstreams)
 
+    def waiting_of_clients(self) -> dict[str, int]:
+        """Return how many transactions of each client are accepted and not finished, of those that have some."""
+        with self.database.reading() as session:
+            return reading.waiting_of_clients(session.connection())
+
     def change(self, change: Change, ids: Sequence[str], *, by: str) -> list[str]:
         """Make *change* to the transactions *ids*, all at once, and return the ids of those that allowed it."""
         now = self.clock()

@@ -75,6 +75,13 @@ def backlog(connection: Connection) -> list[Backlog]:
     ]
 
 
+def waiting_of_clients(connection: Connection) -> dict[str, int]:
+    """Return how many transactions of each client are accepted and not finished, of those that have some."""
+    theirs = _t.partner.in_(select(_q.partner).where(_q.unfinished > 0))
+    counts = select(_t.client, func.count()).where(theirs, _t.state.in_(_WAITING)).group_by(_t.client)
+    return {row[0]: row[1] for row in connection.execute(counts.order_by(_t.client))}
+
+
 def partners(connection: Connection) -> list[str]:
     """Return the partners that have transactions, finished or not, by jumps from one to the next in the index."""
     first = select(func.min(_t.partner).label("partner")).cte("p", recursive=True)
