@@ -48,6 +48,7 @@ def states(on_store):
 # -- looking
 
 
+@pytest.mark.slow
 def test_the_latest_stand_first_and_every_filter_is_kept_to(on_store, ledger):
     now = time.time()
     (old,) = ledger.accept(accepted_at=now - 7200)
@@ -80,6 +81,7 @@ def test_a_list_is_cut_at_its_limit_and_says_so(on_store, ledger):
     assert whole.stderr == ""
 
 
+@pytest.mark.slow
 def test_attempts_problem_and_what_is_followed_are_shown(on_store, ledger):
     (first,) = ledger.accept(order_key="k" * 64)
     (second,) = ledger.accept(order_key="k" * 64)
@@ -97,6 +99,7 @@ def test_attempts_problem_and_what_is_followed_are_shown(on_store, ledger):
     assert "body" not in dead
 
 
+@pytest.mark.slow
 def test_no_form_of_any_command_shows_a_private_value(on_store, ledger):
     update = Plan("contacts", "erp", "update", "PATCH", ("id",), model=CONTACTS)
     facts = {"variables": {"id": "ada@example.com"}, "values": {}}
@@ -172,6 +175,7 @@ def test_an_unknown_id_is_one_line(on_store):
 # -- changing
 
 
+@pytest.mark.slow
 def test_a_dead_transaction_is_replayed_under_its_id_and_its_followers_after_it(on_store, ledger):
     (first,) = ledger.accept(order_key="k" * 64)
     (second,) = ledger.accept(order_key="k" * 64)
@@ -204,6 +208,7 @@ def test_ids_that_do_not_allow_it_are_told_apart_and_the_others_are_done(on_stor
     ]
 
 
+@pytest.mark.slow
 def test_filters_replay_all_that_fit_in_steps_that_are_told(on_store, ledger):
     ledger.accept(450)
     ledger.end("dead", problem=REFUSED)
@@ -336,6 +341,7 @@ def test_wrong_usage_changes_nothing_and_says_why(entrepot, settings_file, argum
 # -- maintenance and backlog
 
 
+@pytest.mark.slow
 def test_maintenance_holds_deliveries_until_it_ends(on_store, ledger):
     ledger.accept()
 
@@ -408,6 +414,7 @@ def test_status_says_why_an_upstream_gets_nothing(on_store, ledger):
     assert (both["maintenance"], both["queues"][0]["held"]["reason"]) == (True, "misconfigured")
 
 
+@pytest.mark.slow
 def test_status_without_a_database_says_that_what_waits_is_not_known(entrepot, settings_file):
     (settings_file.parent / "store" / "entrepot.db").write_bytes(b"this is no database" * 1000)
 

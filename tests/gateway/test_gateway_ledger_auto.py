@@ -121,6 +121,7 @@ def test_open_breaker_queues_without_a_call(own, upstream, name):
     assert 10 <= int(answers_[0].header("retry-after")) <= 20
 
 
+@pytest.mark.slow
 def test_maintenance_queues_without_a_call(own, upstream, name):
     own.entrepot("maintenance", "on", "--until", "20s")
     try:
@@ -215,6 +216,7 @@ def test_write_goes_on_when_its_caller_hangs_up(own, upstream, name):
 # -- without the database
 
 
+@pytest.mark.slow
 def test_locked_database_refuses_what_needs_it_and_serves_the_rest(own, upstream, assert_problem, name):
     with locked(own):
         read = own.call("GET", f"/v1/plain/{name}", token="shop")
@@ -230,6 +232,7 @@ def test_locked_database_refuses_what_needs_it_and_serves_the_rest(own, upstream
     assert post(own, f"/queued/{name}").status == 202
 
 
+@pytest.mark.slow
 def test_locked_database_does_not_stop_auto_writes_that_nothing_can_overtake(own, upstream, name):
     upstream.plan(f"/any/{name}-slow", gated(threading.Event(), b"slow"))
     with locked(own):
@@ -240,6 +243,7 @@ def test_locked_database_does_not_stop_auto_writes_that_nothing_can_overtake(own
     assert upstream.seen_at(f"/auto/{name}") == []
 
 
+@pytest.mark.slow
 def test_slow_write_is_answered_by_its_upstream_when_the_ledger_cannot_take_it(own, upstream, name):
     def script(request):
         request.read_body()

@@ -240,6 +240,7 @@ def test_what_was_answered_202_survives_a_kill(own, name):
     assert len({answer.data["transaction"] for answer in found}) == 20
 
 
+@pytest.mark.slow
 def test_killed_worker_leaves_a_key_that_continues_the_same_transaction(own, upstream, name):
     upstream.plan(f"/plain/{name}", gated(threading.Event()))
     with own.wire() as wire:
@@ -255,6 +256,7 @@ def test_killed_worker_leaves_a_key_that_continues_the_same_transaction(own, ups
     assert len(keys) == 1
 
 
+@pytest.mark.slow
 def test_change_that_a_killed_worker_began_is_put_by_until_the_upstream_has_settled(own, upstream, name):
     number = 1000 + len(rows(own))
     upstream.plan("/jsonrpc", gated(threading.Event()))
@@ -280,6 +282,7 @@ def test_change_that_a_killed_worker_began_is_put_by_until_the_upstream_has_sett
     assert mine["due_at"] >= time.time() + 2
 
 
+@pytest.mark.slow
 def test_stop_answers_what_is_being_accepted(own, name):
     with own.wire() as wire:
         wire.send(own.head("POST", f"/v1/queued/{name}", token="shop"))
@@ -289,6 +292,7 @@ def test_stop_answers_what_is_being_accepted(own, name):
     assert row(own, answer)["state"] == "queued"
 
 
+@pytest.mark.slow
 def test_too_little_free_space_stops_what_would_be_stored(own, assert_problem, name):
     own.write_settings(more="[ledger]\nmin_free = 1024GiB\n")
     own.start()
@@ -304,6 +308,7 @@ def test_too_little_free_space_stops_what_would_be_stored(own, assert_problem, n
     assert (direct.status, looked.status) == (200, 200)
 
 
+@pytest.mark.slow
 def test_database_that_is_away_at_the_start_stops_writes_alone_until_it_is_back(own, assert_problem, name):
     store = own.store / "entrepot.db"
     kept = store.with_suffix(".kept")

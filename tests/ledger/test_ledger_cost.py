@@ -12,6 +12,8 @@ from entrepot.ledger.reading import backlog, listing, one
 from entrepot.ledger.retention import Retention, prune
 from entrepot.ledger.settle import remember, settle
 
+pytestmark = pytest.mark.slow
+
 MUCH = 20_000
 
 
