@@ -50,12 +50,14 @@ def test_what_may_have_been_applied_is_not_cancelled(ledger, state, partner):
     assert ledger.see(id_).state == state
 
 
-def test_what_is_dead_is_cancelled_by_an_operator_alone(ledger):
-    id_ = ledger.die()
+@pytest.mark.parametrize("partner", ["azure", None])
+def test_what_is_dead_and_was_not_applied_is_cancelled_and_the_next_goes(ledger, partner):
+    id_ = ledger.die(order_key="k")
+    follower = ledger.queue(order_key="k")
 
-    assert ledger.do(cancel, id_, "azure", ledger.now) == "sent"
-    assert ledger.do(cancel, id_, None, ledger.now) == "done"
-    assert ledger.waiting() == {}
+    assert ledger.do(cancel, id_, partner, ledger.now) == "done"
+    assert ledger.see(id_).state == "cancelled"
+    assert [lease.id for lease in ledger.claim()] == [follower]
 
 
 def test_what_another_partner_has_is_not_there_to_be_cancelled(ledger):

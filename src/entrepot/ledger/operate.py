@@ -26,7 +26,7 @@ __all__ = [
 Cancelled = Literal["done", "gone", "sent"]
 
 _t = transactions.c
-_OPEN = ("queued", "waiting", "held")
+_OPEN = ("queued", "waiting", "held", "dead")
 
 _NAMED = ListStatement(
     _t.id,
@@ -107,7 +107,7 @@ def hold_for_review(connection: Connection, now: float) -> int:  # noqa: ARG001
 def cancel(connection: Connection, id: str, partner: str | None, now: float) -> Cancelled:  # noqa: A002
     """Cancel the transaction *id*, unless it may have been applied: ``sent``. ``gone``: *partner* has none of this id.
 
-    *partner* None stands for an operator, who may cancel what is dead, too.
+    *partner* None stands for an operator. What is dead can be cancelled, too, so that what follows it may go.
     """
     rows = _NAMED.rows(connection, (id,))
     if not rows or partner not in {None, rows[0].partner}:
@@ -115,7 +115,7 @@ def cancel(connection: Connection, id: str, partner: str | None, now: float) -> 
     row = rows[0]
     if row.state == "cancelled":
         return "done"
-    if row.applied != "no" or row.state not in (_OPEN if partner is not None else (*_OPEN, "dead")):
+    if row.applied != "no" or row.state not in _OPEN:
         return "sent"
     _pass_over(connection, rows, now)
     return "done"
