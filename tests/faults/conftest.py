@@ -15,11 +15,15 @@ from fault_verdict import REPORT
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Say with what seed this was, and what was counted."""
-    if REPORT:
-        terminalreporter.section(f"faults: ENTREPOT_TEST_SEED={SEED} ENTREPOT_TEST_CYCLES={CYCLES}")
-        for line in REPORT:
-            terminalreporter.write_line(line)
+    """Say of each test what it counted, and with what seed."""
+    reports = [one for found in terminalreporter.stats.values() for one in found]
+    ended = [one for one in reports if getattr(one, "when", "") == "teardown"]
+    for report in ended:
+        seed, lines = dict(report.user_properties).get("faults", (0, ()))
+        if lines:
+            terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]} (ENTREPOT_TEST_SEED={seed})")
+        for line in lines:
+            terminalreporter.write_line(f"    {line}")
 
 
 @pytest.fixture(scope="session")
@@ -35,11 +39,11 @@ def dice(request):
 
 
 @pytest.fixture(autouse=True)
-def named(request):
-    """Let the report say which test counted what."""
-    before = len(REPORT)
+def counted(request):
+    """Keep the test's seed and counts for the end of the run."""
     yield
-    REPORT[before:] = [f"{request.node.name}: {line}" for line in REPORT[before:]]
+    request.node.user_properties.append(("faults", (SEED, REPORT[:])))
+    REPORT.clear()
 
 
 @pytest.fixture

@@ -99,4 +99,4 @@ def test_apply_says_how_many_writes_are_held_with_their_client(waiting):
 
     said = change(waiting, without_rival).stdout
 
-    assert f"{len(theirs)} writes" in said, said
+    assert f"{len(theirs)} writes are held: the catalog has no client rival" in said, said

@@ -25,9 +25,9 @@ def test_upstream_that_misbehaves_gets_each_write_under_one_key(make_rig, dice, 
     rig = make_rig()
 
     with rig.load(8, *PATHS) as load:
-        pause(1.0)
+        rig.wait_progress()
         rig.witness.behave(**BEHAVIOURS[name], seed=dice.random())
-        pause(6.0)
+        pause(4.0)
         rig.witness.behave("ok")
     rig.ledger.wait_drained()
 

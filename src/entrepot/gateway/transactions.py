@@ -210,9 +210,7 @@ def advice(sight: Sight) -> str:
 
 
 _ADVICE_ON_DEAD = {
-    "no": (
-        "It was not carried out; delete it, so that what follows it may go, and send a corrected request with a new key."
-    ),
+    "no": "It was not carried out; delete it, so that what follows may go, and send a corrected one with a new key.",
     "yes": "It was carried out, and its result could not be had; read the record, and do not send it again.",
     "unknown": "It may have been carried out; do not send it again, ask the operator.",
 }
