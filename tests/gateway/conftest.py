@@ -1,16 +1,15 @@
 import json
 import resource
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import count
 
 import pytest
+from beginning import begin
 from catalogs import SCHEMA, catalog
 from erp import Erp
 from problems import ProblemCheck
 from running import Daemon
-from tokens import Mint
 from upstream import Upstream
 
 from entrepot.standin.server import StandIn
@@ -66,20 +65,6 @@ def make_daemon(upstream, closed_port, tmp_path_factory, many_files):
             return daemon
 
         yield make
-
-
-def begin(daemon):
-    """Bring the catalog in, start the daemon, and make a token for each client."""
-    daemon.apply("catalog.yaml", daemon.document)
-    daemon.start()
-    with ThreadPoolExecutor(1) as pool:
-        genuine = pool.submit(daemon.issue, "shop")
-        daemon.wait_ready()
-        daemon.genuine = genuine.result()
-    daemon.mint = Mint(daemon.genuine, daemon.store / "keys")
-    for partner, entry in daemon.document["partners"].items():
-        for client, spec in entry["clients"].items():
-            daemon.tokens[client] = daemon.mint.client(client, partner, spec["scopes"])
 
 
 @pytest.fixture(scope="session")

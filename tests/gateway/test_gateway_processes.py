@@ -7,8 +7,8 @@ import time
 from contextlib import suppress
 
 import pytest
+from beginning import begin
 from catalogs import AZURE, DECO, relay
-from conftest import begin
 from rawclient import BrokenAnswerError
 from running import eventually
 from test_gateway_changes import Load
