@@ -3,6 +3,15 @@
 import pytest
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Say what tests have counted, and with what seed: their property ``counted``. They may have run elsewhere."""
+    reports = [one for found in terminalreporter.stats.values() for one in found]
+    for report in (one for one in reports if getattr(one, "when", "") == "teardown"):
+        for name, said in report.user_properties:
+            if name == "counted":
+                terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]}: {said}")
+
+
 @pytest.fixture(scope="session")
 def postgresql():
     """A running PostgreSQL server of this session's own."""

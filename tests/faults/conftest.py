@@ -14,18 +14,6 @@ from fault_rig import Rig
 from fault_verdict import REPORT
 
 
-def pytest_terminal_summary(terminalreporter):
-    """Say of each test what it counted, and with what seed."""
-    reports = [one for found in terminalreporter.stats.values() for one in found]
-    ended = [one for one in reports if getattr(one, "when", "") == "teardown"]
-    for report in ended:
-        seed, lines = dict(report.user_properties).get("faults", (0, ()))
-        if lines:
-            terminalreporter.write_line(f"{report.nodeid.rpartition('::')[2]} (ENTREPOT_TEST_SEED={seed})")
-        for line in lines:
-            terminalreporter.write_line(f"    {line}")
-
-
 @pytest.fixture(scope="session")
 def cycles():
     """How often a test does its harm."""
@@ -42,7 +30,8 @@ def dice(request):
 def counted(request):
     """Keep the test's seed and counts for the end of the run."""
     yield
-    request.node.user_properties.append(("faults", (SEED, REPORT[:])))
+    for line in REPORT:
+        request.node.user_properties.append(("counted", f"ENTREPOT_TEST_SEED={SEED}: {line}"))
     REPORT.clear()
 
 

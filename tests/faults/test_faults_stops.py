@@ -16,7 +16,8 @@ def test_sigterm_of_gateway_and_courier_under_load_loses_nothing(make_rig, dice,
 
     with rig.load(8, *PATHS) as load:
         for _ in range(max(2, cycles // 4)):
-            pause(0.5 + dice.random())
+            rig.wait_progress()
+            pause(dice.random())
             assert rig.couriers[0].stop() == 0
             assert rig.daemon.stop(timeout_s=15.0) == 0
             rig.daemon.start()
