@@ -373,3 +373,16 @@ def test_lost_secret_of_one_upstream_does_not_take_the_others_away(running, upst
         running.entrepot("apply", "--prune", str(running.directory / "catalog.yaml"))
         if running.process.poll() is not None:
             running.start()
+
+
+def test_stop_that_comes_while_a_worker_boots_is_heard(make_daemon):
+    running = make_daemon()
+    running.stop()
+    for _ in range(5):
+        before = running.log().count("Booting worker")
+        running.start()
+        assert eventually(lambda count=before: running.log().count("Booting worker") > count, 10.0, 0.001)
+        begun = time.monotonic()
+
+        assert running.stop() == 0
+        assert time.monotonic() - begun < 4.0

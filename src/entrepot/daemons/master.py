@@ -16,6 +16,7 @@ from gunicorn.arbiter import Arbiter
 from entrepot.chassis.errors import Error
 from entrepot.chassis.log import flush_log
 from entrepot.errors import SettingsError
+from entrepot.gateway.worker import STOPS
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +72,14 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         if monotonic() >= self._not_before:
             for _ in range(missing):
                 self.spawn_worker()
+
+    def spawn_worker(self) -> Any:
+        """Start a worker. Signals that stop it wait until its loop runs, which lets them through."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        try:
+            return super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def reap_workers(self) -> None:
         """Take note of the workers that have ended."""

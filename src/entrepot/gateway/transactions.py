@@ -29,6 +29,8 @@ ID_LENGTH = 36
 LIMIT, MAX_LIMIT = 25, 100
 HELD_S = 60.0
 """What is held waits for a person, or for an upstream that is deployed."""
+OVERDUE_SHARE = 0.1
+"""Such a part of the time that something has waited already is when to look again."""
 
 
 def transactions(exchange: Exchange) -> bool:
@@ -225,7 +227,11 @@ _ADVICE_ON_HELD = {
 def _wait_s(sight: Sight) -> float:
     if sight.state == "held":
         return HELD_S
-    return 1.0 if sight.due_at is None else sight.due_at - time() + 1.0
+    now = time()
+    if sight.due_at is not None and sight.due_at > now:
+        return sight.due_at - now + 1.0
+    # What is due and was not tried waits for something that has no date; the longer it has, the longer it may.
+    return min(HELD_S, (now - sight.accepted_at) * OVERDUE_SHARE)
 
 
 def _unknown() -> NotFound:

@@ -31,6 +31,7 @@ from entrepot.wire.server import Server
 
 log = logging.getLogger(__name__)
 
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 DRAIN_GRACE_S = 1.0
 ABORT_BEFORE_KILL_S = 0.5
 SWITCH_INTERVAL_S = 0.0005
@@ -42,8 +43,6 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
 
     def init_process(self) -> None:
         """Make the loop before gunicorn sets signals and loads the application."""
-        # Until the loop takes signals this process has the master's handlers: a stop meanwhile would be lost.
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self.loop = uvloop.new_event_loop()
         asyncio.set_event_loop(self.loop)
         self._stopping = False
@@ -54,7 +53,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         """Take signals through the loop; SIGABRT, the master's last word, shows where a blocked loop stands."""
         for name in self.SIGNALS:
             signal.signal(name, signal.SIG_DFL)
-        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+        for name in STOPS:
             self.loop.add_signal_handler(name, self.stop)
         self.loop.add_signal_handler(signal.SIGUSR1, self.log.reopen_files)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -99,6 +98,8 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         self._count_connections(0)
         for listener in self.listeners:
             listener.start()
+        # The master has blocked them, because until the loop runs nobody would hear them.
+        self.loop.call_soon(signal.pthread_sigmask, signal.SIG_UNBLOCK, STOPS)
         self.loop.call_soon(self._sweep)
         try:
             self.loop.run_forever()

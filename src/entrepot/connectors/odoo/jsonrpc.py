@@ -213,8 +213,8 @@ class JsonRpcWire:
 def result_of(reply: HttpReply, number: int, upstream: str) -> Json:
     """Return the result in *reply* to request *number*; a method that returns None gives no result, which is None.
 
-    Raises OdooError for an exception inside Odoo, else UpstreamUnavailable (5xx: its database is away),
-    UpstreamMisconfigured (nothing answers there) or UpstreamBadAnswer.
+    Raises OdooError for an exception inside Odoo, else UpstreamUnavailable (5xx: its database is away), UpstreamTimeout
+    (504), UpstreamMisconfigured (nothing answers there) or UpstreamBadAnswer.
     """
     if reply.status != 200:
         raise _status_error(reply.status, upstream)
@@ -232,6 +232,9 @@ def result_of(reply: HttpReply, number: int, upstream: str) -> Json:
 
 
 def _status_error(status: int, upstream: str) -> Error:
+    # A proxy before it has lost patience, and Odoo goes on working.
+    if status == 504:
+        return UpstreamTimeout(f"{upstream} answered {status}", retry_after_s=1.0)
     if status >= 500 or status == 429:
         return UpstreamUnavailable(f"{upstream} answered {status}", retry_after_s=1.0)
     if status in _MISPLACED:
