@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from entrepot.chassis.exposition import living
 from entrepot.chassis.metrics import Meter, exposition, http_durations, retire
 
 CHILD = """
@@ -80,6 +81,17 @@ def test_counters_gauges_and_histograms_add_up_over_living_and_killed_processes(
     retire(directory, "w-2")
     assert read(directory) == dead
     assert not list(directory.glob("w-2.*"))
+
+
+def test_the_living_are_told_from_the_killed(directory: Path, start):
+    assert living(directory) == []
+    start("courier-1", 1)
+    killed = start("gateway-2", 1)
+    assert living(directory) == ["courier-1", "gateway-2"]
+    killed.kill()
+    killed.wait()
+
+    assert living(directory) == ["courier-1"]
 
 
 def test_a_new_process_of_the_same_name_neither_loses_nor_doubles_counts(directory: Path, start):

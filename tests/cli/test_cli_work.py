@@ -162,3 +162,4 @@ def test_status_speaks_for_the_store_when_no_gateway_runs(applied):
     found = json.loads(done.stdout)
     assert (found["revision"], found["endpoints"], found["clients"]) == (1, 1, 1)
     assert found["gateway"] == {"address": "127.0.0.1:1", "answers": False}
+    assert found["couriers"] == 0

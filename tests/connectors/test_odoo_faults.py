@@ -34,6 +34,25 @@ def fault(title, verb, mapping=PARTNERS):
 
 
 @pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (500, errors.UpstreamUnavailable),
+        (502, errors.UpstreamUnavailable),
+        (503, errors.UpstreamUnavailable),
+        (504, errors.UpstreamTimeout),
+        (429, errors.UpstreamUnavailable),
+        (404, errors.UpstreamMisconfigured),
+        (400, errors.UpstreamBadAnswer),
+    ],
+)
+def test_status_of_a_server_before_odoo_has_a_meaning(status, expected):
+    with pytest.raises(errors.Error) as caught:
+        result_of(Reply(status, (), b"<html>"), 1, "erp")
+
+    assert type(caught.value) is expected
+
+
+@pytest.mark.parametrize(
     ("title", "verb", "expected", "kind"),
     [
         ("wrong password execute_kw", "read", errors.UpstreamMisconfigured, "upstream"),

@@ -3,7 +3,7 @@
 import pytest
 
 from entrepot.catalog.plans import Plan
-from entrepot.connectors.base import CallMapping
+from entrepot.connectors.base import CallMapping, Field, ModelMapping
 from entrepot.connectors.faults import unsent
 from entrepot.courier import verdict
 from entrepot.courier.deliver import rests_until
@@ -155,3 +155,14 @@ def test_a_cause_that_may_quote_the_record_is_not_kept():
 
     assert failed(error).attempt.detail == "refused"
     assert failed(lost).attempt.detail == "broken off (reset by peer)"
+
+
+def test_an_update_that_may_make_lines_rests_whatever_kept_its_answer_from_coming():
+    line = Field("lines", ("order_line",), "one2many", fields=(Field("quantity", ("product_uom_qty",), "float"),))
+    with_lines = plan(model=ModelMapping("sale.order", (line,)))
+    plain = plan(model=ModelMapping("sale.order", (Field("note", ("note",)),)))
+    broken = told(UpstreamUnavailable("broken off"), "unknown")
+
+    assert failed(broken, of=with_lines, settle_s=130.0).due_at >= TRIED.ended_at + 130.0
+    assert failed(broken, of=plain, settle_s=130.0).due_at < TRIED.ended_at + 130.0
+    assert failed(told(UpstreamUnavailable("refused"), "no"), of=with_lines).due_at < TRIED.ended_at + 130.0

@@ -1,7 +1,9 @@
 """Writes that are queued: what is checked before the 202, what the 202 says, and what partners see afterwards."""
 
 import json
+import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 from ledgers import fixture, key, record_answer, row, rows, settled
@@ -237,6 +239,19 @@ def test_follower_names_what_it_waits_for(own, name):
 
     assert seen["follows"] == first
     assert seen["next_attempt_at"] is None
+
+
+@pytest.mark.parametrize(("waited_s", "told_s"), [(0, 1), (100, 10), (86_400, 60)])
+def test_what_is_overdue_is_to_be_looked_at_less_often_the_longer_it_is(own, name, waited_s, told_s):
+    first, second = (queue(own, name).data["transaction"] for _ in range(2))
+    with closing(sqlite3.connect(own.store / "entrepot.db", timeout=10)) as db, db:
+        db.execute(
+            "UPDATE transactions SET accepted_at = accepted_at - ? WHERE id IN (?, ?)", (waited_s, first, second)
+        )
+
+    answers = [look(own, id_) for id_ in (first, second)]
+
+    assert [told_s <= int(answer.header("retry-after")) <= told_s + 2 for answer in answers] == [True, True]
 
 
 def test_lists_page_through_all_of_the_partners_own(own, name):

@@ -7,6 +7,7 @@ import time
 import pytest
 from ledgers import fixture, key, locked, row, rows
 from problems import ProblemCheck
+from running import eventually
 from upstream import answers, gated, hangs, resets
 
 own = fixture()
@@ -71,6 +72,20 @@ def test_late_answer_changes_nothing_and_the_client_keeps_its_connection(own, up
     assert (first.status, second.status) == (202, 200)
     time.sleep(2.5)
     assert row(own, first)["state"] == "waiting"
+
+
+def test_answer_that_comes_after_the_patience_is_the_end_of_it_and_nothing_is_sent_again(own, upstream, name):
+    gate = threading.Event()
+    upstream.plan(f"/auto/{name}", gated(gate, b"late"))
+
+    answer = post(own, f"/auto/{name}")
+    gate.set()
+
+    assert answer.status == 202
+    assert eventually(lambda: row(own, answer)["state"] == "delivered", 3.0)
+    told = own.call("GET", answer.header("location"), token="shop").data
+    assert (told["applied"], told["result"]["status"], len(told["attempts"])) == ("yes", 200, 1)
+    assert len(upstream.seen_at(f"/auto/{name}")) == 1
 
 
 @pytest.mark.parametrize(

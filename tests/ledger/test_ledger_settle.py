@@ -4,9 +4,9 @@ import pytest
 from ledger_support import ANSWER, DAY_S, NOW, Ledger, attempt, new
 from sqlalchemy import select
 
-from entrepot.ledger.entries import Acceptance, Memory, Quota, Settlement
+from entrepot.ledger.entries import Acceptance, Finished, Memory, Quota, Settlement
 from entrepot.ledger.operate import cancel, hold_client, replay, skip
-from entrepot.ledger.settle import remember, settle
+from entrepot.ledger.settle import finish, remember, settle
 from entrepot.store.ledger import attempts, transactions
 
 PROBLEM = {"title": "no such product", "status": 422}
@@ -16,6 +16,23 @@ def claimed(ledger: Ledger, **values):
     ledger.queue(**values)
     (lease,) = ledger.claim()
     return lease
+
+
+def test_what_was_handed_over_and_ended_well_is_delivered_and_the_next_goes(ledger):
+    id_ = ledger.queue(order_key="k", state="waiting", applied="unknown", due_at=ledger.now + 60)
+    follower = ledger.queue(order_key="k")
+
+    assert ledger.do(finish, [Finished(id_, ANSWER, attempt())], ledger.now) == [True]
+    assert (ledger.see(id_).state, ledger.see(id_).applied, ledger.see(id_).answer) == ("delivered", "yes", ANSWER)
+    assert [lease.id for lease in ledger.claim()] == [follower]
+    assert ledger.do(finish, [Finished(id_, ANSWER, attempt())], ledger.now) == [False]
+
+
+def test_what_a_courier_is_at_work_on_is_its_own_to_settle(ledger):
+    lease = claimed(ledger, state="waiting", applied="unknown")
+
+    assert ledger.do(finish, [Finished(lease.id, ANSWER, attempt())], ledger.now) == [False]
+    assert ledger.settle(lease) is True
 
 
 def test_what_was_delivered_shows_its_answer_and_its_attempt(ledger):

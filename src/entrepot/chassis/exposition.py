@@ -132,6 +132,13 @@ def exposition(directory: Path) -> bytes:
     return generate_latest(registry)
 
 
+def living(directory: Path) -> list[str]:
+    """Return the processes of *directory* that are alive."""
+    if not directory.is_dir():
+        return []
+    return [process for process in _processes(directory) if _is_alive(directory, process)]
+
+
 def retire(directory: Path, process: str) -> None:
     """Fold the counters and histograms of *process*, which has died, into those of the retired, and its gauges away.
 

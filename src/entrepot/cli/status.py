@@ -1,4 +1,4 @@
-"""``entrepot status``: what is in force, what waits to be delivered, and whether the gateway answers."""
+"""``entrepot status``: what is in force, what waits to be delivered, whether the gateway answers and couriers run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from entrepot.chassis.errors import Error
+from entrepot.chassis.exposition import living
 from entrepot.cli import backlog
 from entrepot.cli.output import complain, say_json, say_table
 from entrepot.cli.startup import start
@@ -36,6 +37,7 @@ def show(arguments: argparse.Namespace) -> int:
             "partners": len(catalog.partners),
             "clients": len(catalog.clients),
             "gateway": _gateway(settings),
+            "couriers": sum(name.startswith("courier-") for name in living(settings.store.directory / "metrics")),
         }
         outlook = _outlook(services, sorted(catalog.upstreams))
     now = time.time()
@@ -65,11 +67,13 @@ def _schema(services: Services) -> str:
 
 
 def _rows(found: dict[str, Any]) -> list[tuple[str, object]]:
-    rows: list[tuple[str, object]] = [(name, value) for name, value in found.items() if name != "gateway"]
-    gateway = found["gateway"]
-    if not gateway["answers"]:
-        return [*rows, ("gateway", f"does not answer at {gateway['address']}")]
-    rows.append(("gateway", f"answers at {gateway['address']}, serves revision {gateway.get('revision')}"))
+    gateway, couriers = found["gateway"], found["couriers"]
+    says = f"answers at {gateway['address']}, serves revision {gateway.get('revision')}"
+    rows: list[tuple[str, object]] = [
+        *((name, value) for name, value in found.items() if name not in {"gateway", "couriers"}),
+        ("gateway", says if gateway["answers"] else f"does not answer at {gateway['address']}"),
+        ("couriers", f"{couriers} on this host" if couriers else "none on this host"),
+    ]
     for name, upstream in (gateway.get("upstreams") or {}).items():
         rows.append((f"upstream {name}", ", ".join(f"{key} {value}" for key, value in upstream.items())))
     return rows

@@ -23,6 +23,7 @@ from entrepot.connectors.http import Relay
 from entrepot.connectors.link import Link
 from entrepot.connectors.links import Links
 from entrepot.courier.leases import OwnLease
+from entrepot.courier.verdict import makes_lines
 from entrepot.errors import SettingsError, UpstreamMisconfigured, UpstreamRejected, UpstreamUnavailable
 from entrepot.ledger.entries import Json, KeptAnswer, Lease
 
@@ -176,7 +177,7 @@ def is_guarded(plan: Plan) -> bool:
 
 def rests_until(lease: Lease, plan: Plan, settle_s: float) -> float:
     """Return until when (Unix time) *lease* rests because the upstream may be at work on it, 0.0 when it need not."""
-    if lease.applied == "no" or not is_guarded(plan):
+    if lease.applied == "no" or not (is_guarded(plan) or makes_lines(plan)):
         return 0.0
     return float((lease.memory or {}).get(SENT_AT, 0.0)) + settle_s
 

@@ -103,7 +103,12 @@ def may_be_at_work(plan: Plan, error: Error | None) -> bool:
     """
     if plan.kind == "call":
         return plan.call is not None and plan.call.guard is not None
-    return plan.kind == "update" and isinstance(error, UpstreamTimeout | None)
+    return plan.kind == "update" and (makes_lines(plan) or isinstance(error, UpstreamTimeout | None))
+
+
+def makes_lines(plan: Plan) -> bool:
+    """Tell whether *plan* is an update that may make lines: made twice, they are there twice."""
+    return plan.kind == "update" and plan.model is not None and any(field.fields for field in plan.model.fields)
 
 
 def _known(lease: Lease, plan: Plan, fault: FaultClass) -> Applied:

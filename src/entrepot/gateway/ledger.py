@@ -15,7 +15,7 @@ from typing import Any, Literal, Protocol
 
 from entrepot.chassis.errors import Error
 from entrepot.errors import StoreUnavailable
-from entrepot.ledger.entries import Acceptance, Admission, AnswerOf, Filters, LeaseOf, MemoryOf, Sight
+from entrepot.ledger.entries import Acceptance, Admission, AnswerOf, Filters, Finished, LeaseOf, MemoryOf, Sight
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,9 @@ class Intake(Protocol):
 
     def let_go(self, item: LeaseOf, done: Callable[[Error | None], object]) -> None:
         """Let whoever repeats a direct write of unknown outcome go on with it."""
+
+    def finish(self, item: Finished, done: Callable[[bool | Error], object]) -> None:
+        """Note that a write which was handed over has been delivered."""
 
     def cancel(self, id_: str, partner: str | None, done: Callable[[Cancelled | Error], object]) -> None:
         """Cancel the transaction *id_* of *partner* unless it may have been sent."""
@@ -106,6 +109,10 @@ class Ledger:
     def let_go(self, item: LeaseOf, done: Callable[[Error | None], object]) -> None:
         """Let whoever repeats a direct write of unknown outcome go on with it."""
         self._ask(lambda intake: intake.let_go(item, done), done)
+
+    def finish(self, item: Finished, done: Callable[[bool | Error], object]) -> None:
+        """Note that a write which was handed over has been delivered."""
+        self._ask(lambda intake: intake.finish(item, done), done)
 
     def cancel(self, id_: str, partner: str, done: Callable[[Cancelled | Error], object]) -> None:
         """Cancel the transaction *id_* of *partner* unless it may have been sent."""

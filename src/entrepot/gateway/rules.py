@@ -40,6 +40,7 @@ class WriteRule:
     needs_key: bool = field(init=False)
     is_guarded: bool = field(init=False)
     rests: bool = field(init=False)
+    makes_lines: bool = field(init=False)
     _order: Order | None = field(init=False, default=None)
     _plan: PlanText | None = field(init=False, default=None)
 
@@ -49,6 +50,8 @@ class WriteRule:
         self.is_guarded = self.endpoint.call is not None and self.endpoint.call.guard is not None
         # What the upstream may still be at work on must not be looked at or sent again before it has settled.
         self.rests = self.is_guarded or self.kind == "update"
+        model = self.endpoint.model
+        self.makes_lines = self.kind == "update" and model is not None and any(each.fields for each in model.fields)
 
     # Both are made when they are first wanted: of thousands of endpoints few are written to.
 

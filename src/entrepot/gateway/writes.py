@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -45,7 +47,9 @@ from entrepot.ledger.entries import (
     Accepted,
     Admission,
     AnswerOf,
+    Attempt,
     Claimed,
+    Finished,
     GoOn,
     KeptAnswer,
     LeaseOf,
@@ -72,7 +76,6 @@ HELD_S = 60.0
 FULL_S = 30.0
 """What a partner with too much waiting is told to wait."""
 
-_ALWAYS_DIRECT = {b"PATCH", b"DELETE"}
 _NEVER_KEPT = frozenset({401, 403, 408, 429})
 
 When = Literal["always", "behind", "never"]
@@ -91,7 +94,7 @@ def begin(exchange: Exchange) -> Write | None:
     if key is None and rule.needs_key:
         raise require_key()
     # A condition is about the record of this moment: no later one will do.
-    is_direct = rule.mode == "direct" or (exchange.method in _ALWAYS_DIRECT and b"if-match" in exchange.fields)
+    is_direct = rule.mode == "direct" or b"if-match" in exchange.fields
     if key is None and is_direct:
         return None
     return Write(exchange, rule, key, "direct" if is_direct else rule.mode)
@@ -101,8 +104,8 @@ class Write:
     """One write of a partner on its way. Lives on the loop's thread; every step of it is guarded by the exchange."""
 
     __slots__ = (
-        "_again", "_claimed", "_ends_at", "_exchange", "_is_async", "_is_handed", "_is_sent", "_key", "_late",
-        "_memory", "_mode", "_new", "_rule", "_timer",
+        "_again", "_claimed", "_ends_at", "_exchange", "_is_async", "_is_handed", "_is_put_by", "_is_sent", "_key",
+        "_late", "_memory", "_mode", "_new", "_rule", "_timer",
     )  # fmt: skip
 
     def __init__(self, exchange: Exchange, rule: WriteRule, key: str | None, mode: str) -> None:
@@ -117,7 +120,7 @@ class Write:
         self._memory: dict[str, Json] | None = None
         self._ends_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
-        self._is_handed = self._is_sent = False
+        self._is_handed = self._is_put_by = self._is_sent = False
         self._late: Outcome | None = None
 
     def start(self) -> None:
@@ -263,6 +266,7 @@ class Write:
         end_kept(self._exchange)
         if self._is_handed:
             self._late = outcome
+            self._finish()
             return
         fault = self._fault(outcome)
         if self._mode == "auto" and fault is not None and fault.kind != "record":
@@ -326,7 +330,7 @@ class Write:
     def _settles_s(self, outcome: Outcome) -> float:
         """Return how long the upstream may still be at work after *outcome*, which tells nothing of the work."""
         rule = self._rule
-        rests = rule.is_guarded or (rule.rests and isinstance(outcome, UpstreamTimeout))
+        rests = rule.is_guarded or rule.makes_lines or (rule.rests and isinstance(outcome, UpstreamTimeout))
         return rule.upstream.settle_s if rests else 0.0
 
     def _put_by(self, due_at: float, *, in_doubt: bool | None = None) -> None:
@@ -349,6 +353,8 @@ class Write:
     def _handed(self, admission: Admission | Error) -> None:
         if isinstance(admission, Accepted):
             end_kept(self._exchange)
+            self._is_put_by = True
+            self._finish()
             self._accepted(admission, self._new.state, self._new.due_at - time() + SOON_S)
         elif isinstance(admission, Replayed):
             self._replay(admission)
@@ -356,6 +362,21 @@ class Write:
             self._stay(admission)
         else:
             raise TypeError(f"a write that was handed over cannot be {admission!r}")
+
+    def _finish(self) -> None:
+        """Note that the call, which went on after the write was put by, ended well: nobody else need send it.
+
+        What did not go well is left to a courier, which looks what became of it.
+        """
+        late = self._late
+        if not self._is_put_by or not isinstance(late, Answer) or self._fault(late) is not None:
+            return
+        ended_at = time()
+        begun_at = ended_at - (monotonic() - self._exchange.started)
+        name = f"{socket.gethostname()}:{os.getpid()}"[-80:]
+        kept = KeptAnswer(late.status, late.fields, late.body if late.data is None else late.data)
+        tried = Attempt(name, begun_at, ended_at, "delivered", late.status)
+        self._exchange.gateway.ledger.finish(Finished(self._new.id, kept, tried), _noted)
 
     def _stay(self, error: Error) -> None:
         """Go on without the ledger, which cannot take the write: its answer is what comes of the call."""
@@ -378,6 +399,11 @@ def _is_final(status: int, applied: Applied) -> bool:
     if status >= 500 or status in _NEVER_KEPT:
         return False
     return status < 400 or applied != "unknown"
+
+
+def _noted(result: bool | Error) -> None:
+    if isinstance(result, Error):
+        log.warning("the end of a write that was put by could not be noted", extra={"reason": str(result)})
 
 
 def _whole(exchange: Exchange, outcome: Outcome) -> KeptAnswer:

@@ -224,6 +224,15 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
+class Finished:
+    """A direct write that was handed over, and came to a good end after all: *answer*, after the try *attempt*."""
+
+    id: str
+    answer: KeptAnswer
+    attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
 class Settlement:
     """What came of a lease: the new *state* and what is known of it.
 

@@ -28,6 +28,7 @@ from entrepot.ledger.entries import (
     AnswerOf,
     Claimed,
     Filters,
+    Finished,
     GoOn,
     LeaseOf,
     MemoryOf,
@@ -39,6 +40,7 @@ from entrepot.ledger.entries import (
 )
 from entrepot.ledger.idempotency import Again, KeyRow, judge
 from entrepot.ledger.pauses import ends_of_holds, held_clients
+from entrepot.ledger.settle import finish
 from entrepot.ledger.statements import UNPASSED, ListStatement, RowInsert, Statement, Values, param
 from entrepot.ledger.writer import Clock, Done, Handler, Writer, call_each
 from entrepot.store.engine import Database
@@ -289,6 +291,11 @@ class Intake:
     def keep_memory(self, item: MemoryOf, done: Callable[[Error | None], object]) -> None:
         """Keep what the connector noted before the first try of a direct write."""
         self._submit(keep_memories, item, done)
+
+    def finish(self, item: Finished, done: Callable[[bool | Error], object]) -> None:
+        """Note that a write which was handed over has been delivered; see ``settle.finish``."""
+        self._has_work = True  # Its follower may go.
+        self._submit(finish, item, done)
 
     def cancel(self, id_: str, partner: str | None, done: Callable[[operate.Cancelled | Error], object]) -> None:
         """Cancel the transaction *id_* of *partner*; see ``operate.cancel``."""

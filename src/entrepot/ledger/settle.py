@@ -10,13 +10,13 @@ from sqlalchemy import Connection, null, select
 from entrepot.ledger.claim import FARTHEST_S
 from entrepot.ledger.codec import kept_bytes, text_of, text_or_none
 from entrepot.ledger.counts import Counts
-from entrepot.ledger.entries import Memory, Settlement
+from entrepot.ledger.entries import Finished, Memory, Settlement
 from entrepot.ledger.pauses import held_clients
 from entrepot.ledger.statements import ListStatement, RowInsert, Statement, Values, head_of, param
 from entrepot.ledger.states import FINISHED, PASSED, may_move
 from entrepot.store.ledger import attempts, transactions
 
-__all__ = ["Memory", "promote", "remember", "settle"]
+__all__ = ["Finished", "Memory", "finish", "promote", "remember", "settle"]
 
 _t, _a = transactions.c, attempts.c
 
@@ -28,6 +28,20 @@ _LEASED = ListStatement(
         .with_for_update()
     ),
 )
+_HANDED_OVER = ListStatement(
+    _t.id,
+    lambda k: (
+        select(_t.id, _t.seq)
+        .where(_t.id.in_(select(k.c.v)), _t.state == "waiting", _t.applied == "unknown", _t.lease.is_(None))
+        .with_for_update()
+    ),
+)
+_TAKE = Statement(
+    transactions.update()
+    .where(_t.seq == param("of", _t.seq))
+    .values(state="sending", lease=param("token", _t.lease), due_at=null()),
+    "token", "of",
+)  # fmt: skip
 _SETTLE = Statement(
     transactions.update()
     .where(_t.seq == param("of", _t.seq))
@@ -72,6 +86,22 @@ def settle(connection: Connection, items: Sequence[Settlement], now: float) -> l
     settled = [batch.add(item, leased) for item in items]
     batch.write(connection)
     return settled
+
+
+def finish(connection: Connection, items: Sequence[Finished], now: float) -> list[bool]:
+    """Note that writes which were handed over have been delivered; False: somebody else is at work on it already."""
+    rows = {row.id: row.seq for row in _HANDED_OVER.rows(connection, (item.id for item in items))}
+    ours = [item for item in items if item.id in rows]
+    _TAKE.run_each(connection, [(item.id, rows[item.id]) for item in ours])
+    settle(
+        connection,
+        [
+            Settlement(rows[item.id], item.id, "delivered", "yes", attempt=item.attempt, answer=item.answer)
+            for item in ours
+        ],
+        now,
+    )
+    return [item.id in rows for item in items]
 
 
 def remember(connection: Connection, items: Sequence[Memory], _now: float) -> list[bool]:
