@@ -180,12 +180,15 @@ def test_a_real_odoo_serves_the_same_calls(demo, tmp_path):
     url = os.environ.get("ODOO_URL", "http://127.0.0.1:8069")
 
     process, page = demo("--odoo", url, "--database", "demo", "--login", "admin", "--password-file", str(password))
-    answers = [pasted(line) for line in page.splitlines() if line.startswith("curl ")]
+    calls = [line for line in page.splitlines() if line.startswith("curl ")]
+    listed, _, _, made, confirmed, later, _, wrong = map(pasted, calls)
 
-    assert answers[0]["data"]
-    assert answers[3]["data"]["state"] == "draft"
-    assert answers[4]["data"] is True
-    assert answers[5]["code"] == "invalid-body"
+    assert listed["data"]
+    assert made["data"]["state"] == "draft"
+    assert confirmed["data"] is True
+    assert later["data"]["state"] == "queued"
+    assert wrong["code"] == "invalid-body"
+    assert eventually(lambda: pasted(calls[6])["data"][0]["state"] == "delivered")
     process.terminate()
     _, complaints = process.communicate(timeout=20)
     assert (process.returncode, complaints) == (0, "")
