@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_courier_killed_in_mid_delivery_delivers_with_the_same_key_after_its_restart(stand, receiver):
-    receiver.script = lambda _: time.sleep(0.5 if len(receiver.received) == 1 else 0) or Reply()
+    receiver.script = lambda _: time.sleep(1.0 if len(receiver.received) == 1 else 0) or Reply()
     (id_,) = stand.put("one")
     courier = stand.run()
     assert eventually(lambda: receiver.received)
@@ -35,6 +35,8 @@ def test_nothing_is_settled_twice_by_a_courier_that_was_stopped_past_its_lease(s
     (id_,) = stand.put("one")
     stopped = stand.run()
     assert eventually(lambda: receiver.received)
+    # Not in the middle of a commit: nobody else could write then, and it would end by itself.
+    time.sleep(0.25)
     os.kill(stopped.pid, signal.SIGSTOP)
     stand.run()
     stand.wait_state([id_], "delivered", 15)
