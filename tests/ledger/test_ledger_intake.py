@@ -166,6 +166,13 @@ def test_a_partner_may_have_only_so_many_bytes_waiting(ledger):
     assert isinstance(ledger.bring(quota=quota, body=b""), Accepted)
 
 
+def test_what_could_come_to_wait_is_refused_by_the_quota_and_what_cannot_is_not(ledger):
+    full = Quota(transactions=0)
+
+    assert ledger.bring(quota=full, when="behind", key=key()) == Refused("too-many")
+    assert isinstance(ledger.bring(quota=full, when="never", key=key()), GoOn)
+
+
 def test_what_is_refused_for_the_quota_does_not_take_its_key(ledger):
     assert ledger.bring(quota=Quota(transactions=0), key=key()) == Refused("too-many")
 

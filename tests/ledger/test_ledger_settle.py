@@ -19,11 +19,13 @@ def claimed(ledger: Ledger, **values):
 
 
 def test_what_was_handed_over_and_ended_well_is_delivered_and_the_next_goes(ledger):
-    id_ = ledger.queue(order_key="k", state="waiting", applied="unknown", due_at=ledger.now + 60)
+    id_ = ledger.queue(order_key="k", state="waiting", applied="unknown", attempts=1, due_at=ledger.now + 60)
     follower = ledger.queue(order_key="k")
 
     assert ledger.do(finish, [Finished(id_, ANSWER, attempt())], ledger.now) == [True]
-    assert (ledger.see(id_).state, ledger.see(id_).applied, ledger.see(id_).answer) == ("delivered", "yes", ANSWER)
+    sight = ledger.see(id_)
+    assert (sight.state, sight.applied, sight.answer) == ("delivered", "yes", ANSWER)
+    assert (sight.attempts, len(sight.tries)) == (1, 1)
     assert [lease.id for lease in ledger.claim()] == [follower]
     assert ledger.do(finish, [Finished(id_, ANSWER, attempt())], ledger.now) == [False]
 

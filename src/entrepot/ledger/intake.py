@@ -160,9 +160,16 @@ class _Batch:
             return verdict
         if verdict is not None and verdict.id in self._known:
             return Accepted(verdict.id, replayed=True)
-        if item.when == "never" or (item.when == "behind" and not self._is_in_the_way(item.transaction)):
+        if item.when == "never":
             return self._let_go_on(item, verdict)
-        return self._queue(item, verdict)
+        facts = text_of(item.transaction.facts)
+        # Also of what may go directly: it comes here after all when it is not answered in time.
+        why = self._excess(item.transaction.partner, len(item.transaction.body) + len(facts), item.quota)
+        if why is not None:
+            return Refused(why)
+        if item.when == "behind" and not self._is_in_the_way(item.transaction):
+            return self._let_go_on(item, verdict)
+        return self._queue(item, verdict, facts)
 
     def write(self, connection: Connection) -> None:
         """Write what was noted."""
@@ -187,14 +194,9 @@ class _Batch:
         self._keep_key(item.key, again.id, memory=again.memory)
         return GoOn(again.id, again=True, memory=value_of(again.memory))
 
-    def _queue(self, item: Acceptance, again: Again | None) -> Accepted | Refused:
+    def _queue(self, item: Acceptance, again: Again | None, facts: str) -> Accepted:
         new = item.transaction if again is None else _continued(item.transaction, again)
-        facts = text_of(new.facts)
-        size = len(new.body) + len(facts)
-        why = self._excess(new.partner, size, item.quota)
-        if why is not None:
-            return Refused(why)
-        self._insert(new, facts, size)
+        self._insert(new, facts)
         self._keep_key(item.key, new.id, queued=1)
         return Accepted(new.id, held_until=self._paused[new.upstream])
 
@@ -209,7 +211,7 @@ class _Batch:
                 return verdict
         if new.id in self._known:
             return Accepted(new.id, replayed=True)
-        self._insert(new, facts, len(new.body) + len(facts))
+        self._insert(new, facts)
         if is_own:
             self._keep_key(item.key, new.id, queued=1)
         return Accepted(new.id)
@@ -220,8 +222,9 @@ class _Batch:
             return "too-many"
         return "too-large" if used_bytes + size > quota.bytes else None
 
-    def _insert(self, new: NewTransaction, facts: str, size: int) -> None:
+    def _insert(self, new: NewTransaction, facts: str) -> None:
         """Note the row of *new*, which waits for those before it with the same ordering key."""
+        size = len(new.body) + len(facts)
         state, reason = new.state, new.reason
         due_at: float | None = min(new.due_at, self._now + FARTHEST_S)
         if new.client in self._held:
@@ -294,8 +297,7 @@ class Intake:
 
     def finish(self, item: Finished, done: Callable[[bool | Error], object]) -> None:
         """Note that a write which was handed over has been delivered; see ``settle.finish``."""
-        self._has_work = True  # Its follower may go.
-        self._submit(finish, item, done)
+        self._submit(self._finish, item, done)
 
     def cancel(self, id_: str, partner: str | None, done: Callable[[operate.Cancelled | Error], object]) -> None:
         """Cancel the transaction *id_* of *partner*; see ``operate.cancel``."""
@@ -324,6 +326,11 @@ class Intake:
     ) -> Sequence[operate.Cancelled]:
         results = [operate.cancel(connection, id_, partner, now) for id_, partner in items]
         self._has_work |= "done" in results
+        return results
+
+    def _finish(self, connection: Connection, items: Sequence[Finished], now: float) -> Sequence[bool]:
+        results = finish(connection, items, now)
+        self._has_work |= any(results)
         return results
 
     def _submit(self, handler: Handler, item: Any, done: Done) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, null, select
+from sqlalchemy import Connection, case, null, select
 
 from entrepot.ledger.claim import FARTHEST_S
 from entrepot.ledger.codec import kept_bytes, text_of, text_or_none
@@ -39,7 +39,11 @@ _HANDED_OVER = ListStatement(
 _TAKE = Statement(
     transactions.update()
     .where(_t.seq == param("of", _t.seq))
-    .values(state="sending", lease=param("token", _t.lease), due_at=null()),
+    # The try that ended well is the one that was counted when the write was handed over.
+    .values(
+        state="sending", lease=param("token", _t.lease), due_at=null(),
+        attempts=case((_t.attempts > 0, _t.attempts - 1), else_=0),
+    ),
     "token", "of",
 )  # fmt: skip
 _SETTLE = Statement(
