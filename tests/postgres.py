@@ -14,7 +14,7 @@ import psycopg
 USER = "entrepot"
 # PostgreSQL refuses to run as root.
 UNPRIVILEGED = ["--reuid=nobody", "--regid=nogroup", "--clear-groups"] if os.geteuid() == 0 else []
-START_S = 30
+START_S = 60
 
 
 class Server:

@@ -1,4 +1,4 @@
-"""Directives that write reference pages out of the code: keys of the catalog, problems."""
+"""Directives that write reference pages out of the code: keys of the catalog, problems, the console's API."""
 
 # ruff: noqa: INP001 - Sphinx finds its extensions by path
 
@@ -15,6 +15,7 @@ from entrepot import errors
 from entrepot.catalog.check import keys
 from entrepot.catalog.keys import Key, Table
 from entrepot.chassis.errors import Error
+from entrepot.console.table import PREFIX, TABLE
 
 
 class CatalogKeys(SphinxDirective):
@@ -27,15 +28,10 @@ class CatalogKeys(SphinxDirective):
     option_spec: ClassVar[dict[str, Any]] = {"kind": str}
 
     def run(self) -> list[nodes.Node]:
-        """Return the table, and the keys that this version does not act on."""
+        """Return the table."""
         path = self.arguments[0] if self.arguments else ""
         table = dict(keys())[path]
-        chosen = list(self._chosen(table))
-        lines = list(_table(key for key in chosen if key.part == "core"))
-        later = [key for key in chosen if key.part != "core"]
-        if later:
-            lines += ["", f"Not in this version: {'; '.join(f'``{key.name}`` ({key.meaning})' for key in later)}."]
-        return self.parse_text_to_nodes("\n".join(lines))
+        return self.parse_text_to_nodes("\n".join(_table(self._chosen(table))))
 
     def _chosen(self, table: Table) -> Iterator[Key]:
         kind = self.options.get("kind")
@@ -72,8 +68,31 @@ class Problem(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines))
 
 
+class ConsoleApi(SphinxDirective):
+    """``.. console-api:: /clients /partners``: the methods of the resources at and below these paths."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        """Return the table."""
+        return self.parse_text_to_nodes("\n".join(_rows(self.arguments[0].split())))
+
+
+def _rows(chosen: list[str]) -> Iterator[str]:
+    yield from (".. list-table::", "   :header-rows: 1", "   :widths: 38 12 50", "")
+    yield from ("   * - method and path", "     - role", "     - what it does")
+    for row in TABLE:
+        if f"/{row.path.split('/')[1]}" in chosen:
+            path = row.path.replace("<", "{").replace(">", "}")
+            yield from (
+                f"   * - ``{row.method} {PREFIX}{path}``", f"     - {row.least or 'nobody'}", f"     - {row.summary}",
+            )  # fmt: skip
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("catalog-keys", CatalogKeys)
     app.add_directive("problem", Problem)
+    app.add_directive("console-api", ConsoleApi)
     return {"version": "1", "parallel_read_safe": True}

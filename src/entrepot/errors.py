@@ -17,15 +17,21 @@
     │   ├── NotImplementedHere        501 not-implemented
     │   └── HttpVersionNotSupported   505 http-version-not-supported
     ├── InvalidToken                  401 invalid-token
+    ├── NotSignedIn                   401 not-signed-in           no operator, or no more
+    ├── SignInFailed                  401 sign-in-failed          name or password of an operator
     ├── Forbidden                     403 forbidden
-    │   └── InsufficientScope         403 insufficient-scope
+    │   ├── InsufficientScope         403 insufficient-scope
+    │   ├── InsufficientRole          403 insufficient-role       the operator may not do this
+    │   └── ForeignOrigin             403 foreign-origin          another site made the operator's browser ask
     ├── NotFound                      404 not-found
     │   └── RecordNotFound            404 record-not-found
     ├── MethodNotAllowed              405 method-not-allowed
     ├── Conflict                      409 conflict
+    │   ├── CallerDisabled            409 caller-disabled         an operator has shut the client out
     │   ├── OutcomeUnclear            409 outcome-unclear         whether a change was made cannot be found out
     │   ├── IdempotencyInWork         409 idempotency-in-work     the first request with the key has no answer yet
     │   └── TransactionSent           409 transaction-sent        too late to cancel
+    ├── AnswerGone                    410 answer-gone             a refusal that is to be repeated was not kept
     ├── PreconditionFailed            412 precondition-failed
     ├── TooManyRequests               429 too-many-requests
     │   └── TooMuchQueued             429 too-much-queued         the partner has too much waiting
@@ -129,6 +135,18 @@ class InvalidToken(Error):
     code, status, title = "invalid-token", 401, "The access token is missing or not valid"
 
 
+class NotSignedIn(Error):
+    """No operator is signed in at the console, or not any more; 401 with ``WWW-Authenticate``."""
+
+    code, status, title = "not-signed-in", 401, "Nobody is signed in"
+
+
+class SignInFailed(Error):
+    """Name or password of an operator is wrong, or the account is disabled; which of them is not told."""
+
+    code, status, title = "sign-in-failed", 401, "Name or password is wrong"
+
+
 class Forbidden(Error):
     """The caller is known and may not do this."""
 
@@ -139,6 +157,18 @@ class InsufficientScope(Forbidden):
     """The token lacks the scope of the endpoint (RFC 6750, section 3.1)."""
 
     code, title = "insufficient-scope", "The token lacks a scope"
+
+
+class InsufficientRole(Forbidden):
+    """The operator is known, and has not the role that this needs."""
+
+    code, title = "insufficient-role", "The operator may not do this"
+
+
+class ForeignOrigin(Forbidden):
+    """The request does not come from the console's own pages: another host, another origin, no CSRF token."""
+
+    code, title = "foreign-origin", "The request does not come from the console"
 
 
 class NotFound(Error):
@@ -165,6 +195,12 @@ class Conflict(Error):
     code, status, title = "conflict", 409, "The request conflicts with the state of the record"
 
 
+class CallerDisabled(Conflict):
+    """An operator has disabled the client or its partner: it gets nothing until it is enabled again."""
+
+    code, title = "caller-disabled", "The client or its partner is disabled"
+
+
 class OutcomeUnclear(Conflict):
     """Whether an earlier try of the change was carried out cannot be told any more, so it is not safe to repeat."""
 
@@ -181,6 +217,12 @@ class TransactionSent(Conflict):
     """The transaction was sent to the upstream, or may have been, and cannot be cancelled any more."""
 
     code, title = "transaction-sent", "The transaction can no longer be cancelled"
+
+
+class AnswerGone(Error):
+    """The first request with this ``Idempotency-Key`` was refused, and what the refusal said is not kept any more."""
+
+    code, status, title = "answer-gone", 410, "What the first request was answered is not kept any more"
 
 
 class PreconditionFailed(Error):

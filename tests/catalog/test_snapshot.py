@@ -2,6 +2,7 @@ import os
 import stat
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -180,9 +181,9 @@ def test_a_damaged_one_is_not_ready(path, cut):
 
 def test_one_of_another_version_says_so(path):
     write_snapshot(path, CATALOG)
-    path.write_bytes(path.read_bytes().replace(b'"version":1', b'"version":2', 1))
+    path.write_bytes(path.read_bytes().replace(b'"version":2', b'"version":1', 1))
 
-    with pytest.raises(NotReady, match="has version 2; this program reads 1"):
+    with pytest.raises(NotReady, match="has version 1; this program reads 2"):
         read_snapshot(path)
 
 
@@ -204,3 +205,43 @@ def test_ten_thousand_endpoints_come_back(path):
     write_snapshot(path, catalog)
 
     assert read_snapshot(path).endpoints["e9999"] == many["e9999"]
+
+
+def test_each_of_many_clients_is_found_by_its_name(path):
+    names = ["a", "a-b", "aa", "b.1", "B", 'q"uote', "back\\slash", "zoë", *(f"c{index:05}" for index in range(3000))]
+    clients = {name: Client(name, "p", frozenset({"r"}), plan="usual") for name in names}
+
+    write_snapshot(path, replace(CATALOG, clients=clients))
+
+    found = read_snapshot(path).clients
+    assert all(found[name] == clients[name] and name in found for name in names)
+    assert (len(found), set(found)) == (len(names), set(names))
+    assert dict(found) == clients
+
+
+@pytest.mark.parametrize("name", ["", "s1", "r", "z", '"', "s\n", '","partner":"', "ß", "\ud800"])
+def test_a_client_that_is_not_there_is_not_found(path, name):
+    write_snapshot(path, CATALOG)
+
+    clients = read_snapshot(path).clients
+
+    assert name not in clients
+    assert clients.get(name) is None
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_clients_take_little_memory(path):
+    clients = {
+        name: Client(name, "p", frozenset({"r"}), plan="usual") for name in (f"c{index:06}" for index in range(100_000))
+    }
+    write_snapshot(path, replace(CATALOG, clients=clients))
+
+    tracemalloc.start()
+    try:
+        found = read_snapshot(path)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert len(found.clients) == 100_000
+    assert kept < 16 * 2**20

@@ -20,9 +20,10 @@ CST_NAMES = (
 
 @pytest.fixture
 def logging_restored() -> Iterator[None]:
-    """The log is set up for a whole process; other tests share this one."""
+    """The log is set up for a whole process, not yet in the test; other tests share this one."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    root.handlers[:] = []
     yield
     root.handlers[:] = handlers
     root.setLevel(level)

@@ -121,23 +121,23 @@ def test_a_full_socket_blocks_nobody_and_keeps_the_rest():
     assert received == 5000 * len(LINE)
 
 
-def test_what_was_dropped_is_told_when_it_goes_on(pipe: tuple[int, int], caplog):
+def test_what_was_dropped_is_told_when_it_goes_on(pipe: tuple[int, int], logged_by):
     reader, writer_fd = pipe
     os.set_blocking(reader, False)
     writer = LineWriter(writer_fd)
     for _ in range(BACKLOG_BYTES // len(LINE) * 2):
         writer.write(LINE)
-    stuck = list(caplog.messages)
-    while not caplog.messages:
+    stuck = logged_by(LineWriter)
+    while not logged_by(LineWriter):
         os.read(reader, 1 << 16)
         writer.flush()
     writer.close()
 
     assert stuck == []
-    assert [record.lines for record in caplog.records] == [writer.dropped]
+    assert [record.lines for record in logged_by(LineWriter)] == [writer.dropped]
 
 
-def test_a_reader_that_is_gone_is_told_nothing(caplog):
+def test_a_reader_that_is_gone_is_told_nothing(logged_by):
     reader, writer_fd = os.pipe()
     writer = LineWriter(writer_fd)
     os.close(reader)
@@ -148,7 +148,7 @@ def test_a_reader_that_is_gone_is_told_nothing(caplog):
     os.close(writer_fd)
 
     assert writer.dropped == 3
-    assert caplog.messages == []
+    assert logged_by(LineWriter) == []
 
 
 def test_a_writer_that_is_closed_touches_no_other_file(tmp_path: Path, pipe: tuple[int, int]):

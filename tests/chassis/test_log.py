@@ -122,7 +122,7 @@ def test_a_journal_variable_of_another_stream_means_standard_error(logging_resto
 
 def test_the_journal_gets_the_facts_as_fields():
     sent: list[tuple[str, dict[str, Any]]] = []
-    handler = JournalHandler(lambda message, **fields: sent.append((message, fields)))
+    handler = JournalHandler(lambda message, **fields: sent.append((message, fields)), "entrepot-gateway")
     handler.setFormatter(OperationIdFormatter("[%(levelname)s][%(operation_id)s] %(name)s: %(message)s"))
     record = logging.makeLogRecord(
         {"name": "a.b", "levelno": logging.ERROR, "levelname": "ERROR", "msg": "gone", "upstream": "odoo", "_x-1": 2}
@@ -138,6 +138,7 @@ def test_the_journal_gets_the_facts_as_fields():
         "UPSTREAM": "odoo",
         "X_1": "2",
         "FACT_PRIORITY": "forged",
+        "SYSLOG_IDENTIFIER": "entrepot-gateway",
         "LOGGER": "a.b",
         "PRIORITY": "3",
         "OPERATION_ID": "919108f7-52d1-4320-9bac-f847db4148a8",
@@ -157,12 +158,15 @@ import logging, os, sys, time
 from entrepot.chassis.log import flush_log, setup_logging
 setup_logging("info", "stderr", patient=False)
 log = logging.getLogger("entrepot.test")
+told = []
+logging.getLogger("entrepot.chassis.lines").addFilter(lambda record: told.append(record) or True)
 begun = time.monotonic()
 for number in range(20_000):
     log.warning("x" * 100, extra={"number": number})
 print(time.monotonic() - begun, flush=True)
 sys.stdin.read()
-for _ in range(500):
+until = time.monotonic() + 50
+while not told and time.monotonic() < until:
     flush_log()
     time.sleep(0.002)
 log.info("the last")
@@ -174,7 +178,7 @@ def test_who_is_not_patient_drops_lines_of_a_stuck_reader_and_says_so_when_it_go
         [sys.executable, "-c", IMPATIENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     took_s = float(child.stdout.readline())
-    _, said = child.communicate(b"", timeout=20)
+    _, said = child.communicate(b"", timeout=60)
     lines = [LINE.fullmatch(line) for line in said.decode().splitlines()]
     dropped = [line["rest"] for line in lines if "dropped" in line["rest"]]
 

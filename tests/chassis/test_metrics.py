@@ -232,15 +232,14 @@ def test_requests_are_timed_under_the_name_of_the_predecessors(directory: Path):
     meter.close()
 
 
-def test_a_disk_that_takes_nothing_is_logged_once_and_ends_nothing(directory: Path, caplog: pytest.LogCaptureFixture):
+def test_a_disk_that_takes_nothing_is_logged_once_and_ends_nothing(directory: Path, logged_by):
     meter = Meter(directory, "w-1")
     (directory / "w-1.new").mkdir()
 
-    with caplog.at_level(logging.WARNING):
-        meter.flush()
-        meter.flush()
+    meter.flush()
+    meter.flush()
 
-    assert len(caplog.messages) == 1
+    assert len(logged_by(Meter)) == 1
     (directory / "w-1.new").rmdir()
     meter.close()
 

@@ -181,6 +181,14 @@ def test_all_mistakes_are_told_at_once_with_their_lines(ini: Path):
     }
 
 
+@pytest.mark.parametrize("name", ["bodies", "keys"])
+def test_nothing_of_the_ledger_is_to_outlive_the_rows_that_it_depends_on(ini: Path, name):
+    ini.write_text(f"[ledger]\nbodies = 6h\nkeys = 6h\nrows = 6h\n{name} = 7h\n".replace(f"{name} = 6h\n", ""))
+
+    with pytest.raises(SettingsError, match=rf"\[ledger\] {name} must not be longer than rows"):
+        load_settings(ini, {})
+
+
 def test_mistakes_of_a_file_come_in_the_order_of_its_lines(ini: Path):
     ini.write_text("[log]\nlevel = x\nodd\ntarget = y\n")
 
@@ -195,6 +203,15 @@ def test_a_named_file_that_is_missing_or_unreadable_is_a_mistake(ini: Path):
     assert mistakes_of(ini) == {"entrepot.ini": "cannot be read: No such file or directory"}
     ini.mkdir()
     assert mistakes_of(ini) == {"entrepot.ini": "cannot be read: Is a directory"}
+
+
+def test_what_is_no_regular_file_in_conf_d_is_a_mistake_and_not_waited_for(ini: Path):
+    ini.touch()
+    (ini.parent / "conf.d").mkdir()
+    os.mkfifo(ini.parent / "conf.d" / "pipe.ini")
+    (ini.parent / "conf.d" / "folder.ini").mkdir()
+
+    assert mistakes_of(ini) == dict.fromkeys(["conf.d/folder.ini", "conf.d/pipe.ini"], "is no regular file")
 
 
 def test_a_conf_d_that_is_no_directory_is_a_mistake(ini: Path):
@@ -232,6 +249,53 @@ def test_a_database_url_is_not_shown(ini: Path):
     ini.write_text("[store]\nurl = postgresql://entrepot:secret@db/entrepot\n")
 
     assert "secret" not in repr(load_settings(ini, {}))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///{directory}/other.db",
+        "sqlite+pysqlite:////srv/50%25?timeout=3",
+        "postgresql://entrepot@/entrepot?host=/run/postgresql",
+        "postgresql+psycopg://entrepot:p#/?%40@db.example.com:65535/entrepot?sslmode=verify-full",
+        "postgresql://me@azure:secret@[::1]:5432/entrepot",
+    ],
+)
+def test_a_database_is_a_file_or_on_a_server(ini: Path, url: str):
+    ini.write_text(f"[store]\ndirectory = /srv\nurl = {url}\n")
+
+    taken = load_settings(ini, {}).store.url
+
+    assert taken == url.replace("{directory}", "/srv")
+    assert make_url(taken).database in {"/srv/other.db", "/srv/50%", "entrepot"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "nonsense",
+        "mysql://entrepot:secret@db/entrepot",
+        "sqlite://",
+        "sqlite:///relative.db",
+        "sqlite:///:memory:",
+        "postgresql://host",
+        "postgresql+psycopg2://entrepot:secret@db/entrepot",
+        "postgresql+foo://entrepot:secret@db/entrepot",
+        "postgresql://entrepot:secret@db:notaport/entrepot",
+        "postgresql://entrepot:secret@db:/entrepot",
+        "postgresql://entrepot:secret@db:0/entrepot",
+        "postgresql://entrepot:secret@db:65536/entrepot",
+        "postgresql://entrepot:se@cret@db/entrepot",
+    ],
+)
+def test_a_url_of_no_database_is_a_mistake_that_does_not_show_it(ini: Path, url: str):
+    ini.write_text(f"[store]\nurl = {url}\n")
+
+    assert mistakes_of(ini) == {
+        "entrepot.ini:2": "[store] url must be sqlite:////absolute/path or "
+        "postgresql+psycopg://user:password@host:port/name, with %40 for an @ of the password"
+    }
 
 
 def test_auto_is_one_worker_a_usable_core(ini: Path):

@@ -3,11 +3,13 @@ import multiprocessing
 import os
 import signal
 import stat
+import statistics
 import threading
 import time
 
 import pytest
 
+from entrepot.chassis import turns as module
 from entrepot.chassis.turns import Turns
 
 fresh_process = multiprocessing.get_context("spawn")
@@ -23,6 +25,19 @@ def turns(path):
     it = Turns(path)
     yield it
     it.close()
+
+
+def last_place(path):
+    """Return the place that was given last: who came then is in the queue."""
+    return int.from_bytes(path.read_bytes()[:8], "little")
+
+
+def wait_for_place(path, place):
+    """Return once *place* is given."""
+    until = time.monotonic() + 20.0
+    while last_place(path) != place:
+        assert time.monotonic() < until, f"{last_place(path)} was given, {place} is awaited"
+        time.sleep(0.001)
 
 
 def stay(path, told, kind):
@@ -42,11 +57,13 @@ def other(path):
 
     def start(kind):
         told = fresh_process.Event()
+        next_place = last_place(path) + 1 if kind == "place" else None
         process = fresh_process.Process(target=stay, args=(path, told, kind))
         process.start()
         started.append(process)
-        assert told.wait(20)
-        time.sleep(0.1 if kind == "place" else 0)
+        assert told.wait(60)
+        if next_place is not None:
+            wait_for_place(path, next_place)
         return process
 
     yield start
@@ -86,10 +103,11 @@ def test_turns_come_in_the_order_in_which_they_were_asked_for(path):
 
     threads = []
     with Turns(path).turn(0):
+        first = last_place(path)
         for number in range(8):
             threads.append(threading.Thread(target=stand, args=(number,)))
             threads[-1].start()
-            time.sleep(0.02)
+            wait_for_place(path, first + number + 1)
     for thread in threads:
         thread.join()
 
@@ -125,7 +143,8 @@ def test_a_turn_ends_when_its_block_raises(turns, path):
         assert mine
 
 
-def test_one_who_waits_is_woken_when_the_turn_ends(turns, path):
+def test_one_who_waits_is_woken_when_the_turn_ends(turns, path, monkeypatch):
+    monkeypatch.setattr(module, "_LOOK_S", 0.9)
     others = Turns(path)
     waited = []
 
@@ -135,15 +154,16 @@ def test_one_who_waits_is_woken_when_the_turn_ends(turns, path):
 
     for _ in range(20):
         with turns.turn(0):
+            mine = last_place(path)
             thread = threading.Thread(target=wait)
             thread.start()
-            time.sleep(0.025)
+            wait_for_place(path, mine + 1)
         ended = time.monotonic()
         thread.join()
         waited[-1] -= ended
 
-    # Without being woken one looks after 20 ms; half of them by chance before 10.
-    assert sorted(waited)[10] < 0.005
+    # Without being woken one looks after 0.9 s.
+    assert sorted(waited)[10] < 0.2
     others.close()
 
 
@@ -165,17 +185,15 @@ def test_a_queue_in_which_someone_was_stopped_is_left_and_then_hardly_waited_for
     first.kill()
     first.join()
 
-    begun = time.monotonic()
-    with turns.turn(0.3) as mine:
-        assert not mine
-    middle = time.monotonic()
-    for _ in range(5):
+    waits = []
+    for _ in range(6):
+        begun = time.monotonic()
         with turns.turn(0.3) as mine:
+            waits.append(time.monotonic() - begun)
             assert not mine
-    end = time.monotonic()
 
-    assert middle - begun >= 0.3
-    assert end - middle < 0.3
+    assert waits[0] >= 0.3
+    assert statistics.median(waits[1:]) < 0.06
     second.kill()
     with turns.turn(0.3):
         pass

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
-from entrepot.chassis.values import addresses, duration_s, integer, size_bytes, web_url
+from entrepot.chassis.values import addresses, duration_or_never_s, duration_s, integer, networks, size_bytes, web_url
 
 
 @pytest.mark.parametrize(
@@ -16,6 +18,13 @@ def test_a_duration_has_a_unit(text: str, seconds: float):
 def test_what_is_no_duration_is_refused(text: str):
     with pytest.raises(ValueError, match="must be a duration"):
         duration_s(text)
+
+
+def test_what_may_never_come_is_a_duration_or_never():
+    assert (duration_or_never_s("30s"), duration_or_never_s("Never")) == (30.0, inf)
+    for text in ("", "0", "inf", "never again"):
+        with pytest.raises(ValueError, match=r"must be a duration .*, or never$"):
+            duration_or_never_s(text)
 
 
 @pytest.mark.parametrize(("text", "size"), [("0", 0), ("4096", 4096), ("1B", 1), ("64KiB", 65536), ("2GiB", 2 << 30)])
@@ -33,6 +42,22 @@ def test_what_is_no_size_is_refused(text: str):
 def test_what_python_alone_takes_for_a_number_is_refused(text: str):
     with pytest.raises(ValueError, match="must be a whole number"):
         integer(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("::ffff:10.0.0.0/104", "10.0.0.0/8"),
+        ("::ffff:a00:1", "10.0.0.1/32"),
+        ("::ffff:0:0/96", "0.0.0.0/0"),
+        ("::fffe:0:0/95", "::fffe:0:0/95"),
+        ("::/0", "::/0"),
+        ("fd00::/8", "fd00::/8"),
+        ("10.0.0.0/8", "10.0.0.0/8"),
+    ],
+)
+def test_a_network_of_ipv4_is_one_however_it_is_written(text: str, meant: str):
+    assert [str(network) for network in networks(text)] == [meant]
 
 
 @pytest.mark.parametrize("text", ["", "8080", "host:", "host:70000", "unix:relative", "::1:80", "a:1 b"])

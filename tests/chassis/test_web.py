@@ -209,7 +209,7 @@ def _raise_own(_: Any) -> None:
     class TeapotError(Error):
         code, status, title = "teapot", 418, "Short and stout"
 
-    raise TeapotError("no coffee", errors=[Mistake("wrong", "/drink")], retry_after_s=3, headers=[("X-A", "b")])
+    raise TeapotError("no coffee", errors=[Mistake("wrong", "/drink")], retry_after_s=2.1, headers=[("X-A", "b")])
 
 
 def test_abort_is_a_problem(app: Flask):
@@ -279,11 +279,11 @@ def test_every_bad_token_is_401_with_a_challenge(guarded: FlaskClient, app: Flas
     assert guarded.get("/x", headers={"Authorization": f"Bearer {good}"}).get_json()["data"] == "in"
     missing = guarded.get("/x")
     problem_of(missing, 401)
-    assert missing.headers["WWW-Authenticate"] == "Bearer"
+    assert missing.headers["WWW-Authenticate"] == f'Bearer realm="{app.name}"'
     for token in (expired, "garbage", f"{good}x", "a.b.c"):
         refused = guarded.get("/x", headers={"Authorization": f"Bearer {token}"})
         assert problem_of(refused, 401)["code"] == "invalid-token"
-        assert refused.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+        assert refused.headers["WWW-Authenticate"] == f'Bearer realm="{app.name}", error="invalid_token"'
 
 
 def test_an_invalid_level_is_info_and_said_once(app: Flask, capsys: pytest.CaptureFixture):

@@ -37,10 +37,10 @@ def children_of(pid, *, only_direct=False):
 
 
 def still_running(pids):
-    """Return those of *pids* that have not ended within a second; what was killed takes a moment to die."""
-    for _ in range(50):
-        living = [pid for pid in pids if is_running(pid)]
-        if not living:
+    """Return those of *pids* that have not ended within ten seconds; what was killed takes a moment to die."""
+    until = time.monotonic() + 10.0
+    while living := [pid for pid in pids if is_running(pid)]:
+        if time.monotonic() > until:
             break
         time.sleep(0.02)
     return living

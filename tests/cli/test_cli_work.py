@@ -84,6 +84,19 @@ def test_a_token_can_be_revoked_without_a_database(applied, home):
 
 
 @pytest.mark.slow
+def test_all_tokens_that_were_issued_before_a_time_are_revoked(applied):
+    issued = json.loads(applied("token", "issue", "shop", "--json").stdout)
+    early = applied("token", "revoke", "--all", "--before", "1h")
+    late = applied("token", "revoke", "--all", "--json")
+    states = {row["jti"]: row["state"] for row in json.loads(applied("token", "list", "--json").stdout)}
+
+    assert early.stdout.startswith("revoked: all tokens and API keys issued before 20")
+    assert json.loads(late.stdout) == {"kind": "all", "value": "", "new": True, "stored": True}
+    assert states[issued["jti"]] == "revoked"
+    assert applied("token", "issue", "shop").returncode == 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [
@@ -93,6 +106,10 @@ def test_a_token_can_be_revoked_without_a_database(applied, home):
         (["token", "issue", "shop", "--expires", "2020-01-01T00:00:00Z"], 2, "must be from one second"),
         (["token", "revoke", "not-a-token"], 1, "token"),
         (["token", "revoke", "-"], 2, "no token on standard input"),
+        (["token", "revoke", "--before", "1h", "--jti", "x"], 2, "goes with --client, --partner or --all"),
+        (["token", "revoke", "--before", "2100-01-01T00:00Z", "--all"], 2, "must be in the past"),
+        (["token", "revoke", "--before", "soon", "--all"], 2, "neither a duration"),
+        (["token", "revoke", "--all", "--client", "shop"], 2, "not allowed with"),
         (["token", "revoke", "--client", "shopp"], 0, "no client 'shopp'"),
         (["endpoint", "fields", "crm", "res.partner"], 1, "no Odoo upstream 'crm'"),
         (["endpoint", "fields", "erp", "no.such"], 1, ""),

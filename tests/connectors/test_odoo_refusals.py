@@ -8,6 +8,7 @@ from odoo_support import caller, scripted, upstream
 
 from entrepot import errors
 from entrepot.chassis.shared import SharedState
+from entrepot.connectors.odoo import jsonrpc
 from entrepot.connectors.odoo.jsonrpc import JsonRpcWire
 from entrepot.connectors.odoo.refusals import Attempts, OwnRefusals, SharedRefusals
 
@@ -132,14 +133,15 @@ def test_workers_that_are_asked_meanwhile_wait_for_the_first_login(place, shared
     assert odoo.refused == 0
 
 
-def test_waiting_for_the_first_login_leaves_time_for_our_own(place):
+def test_waiting_for_the_first_login_leaves_time_for_our_own(place, monkeypatch):
+    monkeypatch.setattr(jsonrpc, "SETTLED_S", 60.0)
     refusals = OwnRefusals()
 
     async def main():
         async with scripted(Odoo("old")) as post:
-            wire = JsonRpcWire(upstream(secret=f"file:{place}", timeout_s=0.4), post, refusals=refusals)
+            wire = JsonRpcWire(upstream(secret=f"file:{place}", timeout_s=2.0), post, refusals=refusals)
             refusals.drop(time.monotonic())
-            return await wire.execute("res.partner", "read", [], {}, deadline=caller(seconds=0.4).deadline)
+            return await wire.execute("res.partner", "read", [], {}, deadline=caller(seconds=2.0).deadline)
 
     assert asyncio.run(main()) == []
 

@@ -28,6 +28,7 @@ ORDERS = ModelMapping(
         Field("paid", ("paid",), "boolean"),
         Field("seller", ("user_id",), "many2one", relation="res.users"),
         Field("tags", ("tag_ids",), "many2many", relation="crm.tag"),
+        Field("scan", ("scan",), "binary"),
         Field("lines", ("order_line",), "one2many", relation="sale.order.line", fields=LINE),
     ),
     key="reference",
@@ -35,9 +36,9 @@ ORDERS = ModelMapping(
 CONFIRM = CallMapping("sale.order", "confirm", key="client_order_ref", guard=[["state", "=", "sale"]])
 RECORD = {
     "id": 7, "client_order_ref": "R", "date": False, "amount": 0.0, "paid": False, "user_id": False, "tag_ids": [],
-    "order_line": [1, 2], "write_date": BEFORE,
+    "order_line": [1, 2], "write_date": BEFORE, "scan": False,
 }  # fmt: skip
-NOTED = {"id": 7, "write_date": BEFORE, "lines": {}}
+NOTED = {"id": 7, "write_date": BEFORE, "lines": {}, "lacked": True}
 
 
 class Odoo:
@@ -115,7 +116,7 @@ def test_state_of_the_record_is_noted_before_the_first_try():
 
     _, noted = ended(odoo, update({"lines": [{"id": 2}]}))
 
-    assert noted == [{"id": 7, "write_date": BEFORE, "lines": {"order_line": [1, 2]}}]
+    assert noted == [{"id": 7, "write_date": BEFORE, "lines": {"order_line": [1, 2]}, "lacked": True}]
 
 
 def test_nothing_is_asked_or_noted_for_who_does_not_keep_it():
@@ -124,6 +125,79 @@ def test_nothing_is_asked_or_noted_for_who_does_not_keep_it():
     _, noted = ended(odoo, update({"paid": True}), kept=False)
 
     assert noted == []
+    assert odoo.asked.count("write") == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "lacked"),
+    [
+        ({"paid": True}, True),
+        ({"paid": False}, False),
+        ({"paid": False, "reference": "S"}, True),
+        ({"scan": "aGVsbG8="}, False),
+        ({"scan": "aGVsbG8=", "seller": 4}, True),
+        ({"lines": [{"id": 1, "price": 5}, {"id": 2}]}, True),
+        ({"lines": [{"id": 1, "price": 4}, {"id": 2}]}, False),
+        ({"lines": [{"id": 1, "price": 4}]}, True),
+    ],
+)
+def test_it_is_noted_whether_the_record_lacks_any_of_the_values(changes, lacked):
+    odoo = Odoo({**RECORD, "scan": "of megabytes"}, [{"id": 1, "price_unit": 4.0}, {"id": 2}], write={"is": True})
+
+    _, noted = ended(odoo, update(changes), None)
+
+    assert [facts["lacked"] for facts in noted] == [lacked]
+
+
+def test_plain_values_are_noted_without_a_question_of_their_own():
+    odoo = Odoo(write={"is": True})
+
+    ended(odoo, update({"paid": True, "tags": [1], "seller": 4}), None)
+
+    assert odoo.asked[:2] == ["search_read", "write"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "record"),
+    [
+        ({"paid": True}, {"paid": True}),
+        ({"day": None, "tags": [1]}, {"tag_ids": [1]}),
+        ({"scan": "aGVsbG8=", "paid": True}, {"scan": "aGVsbG8=", "paid": True}),
+    ],
+)
+def test_update_that_was_applied_in_the_second_of_the_change_before_it_is_not_sent_again(changes, record):
+    odoo = Odoo({**RECORD, **record})
+
+    answer, _ = ended(odoo, update(changes), NOTED)
+
+    assert isinstance(answer, dict)
+    assert "write" not in odoo.asked
+
+
+def test_changed_line_shows_an_update_that_was_applied_in_the_second_of_the_change_before_it():
+    odoo = Odoo(lines=[{"id": id_, "product_id": False, "price_unit": 5.0} for id_ in (1, 2)])
+    lines = [{"id": 1, "price": 5}, {"id": 2}]
+
+    answer, _ = ended(odoo, update({"lines": lines}), {**NOTED, "lines": {"order_line": [1, 2]}})
+
+    assert isinstance(answer, dict)
+    assert "write" not in odoo.asked
+
+
+@pytest.mark.parametrize("memory", [{**NOTED, "lacked": False}, {"id": 7, "write_date": BEFORE, "lines": {}}])
+def test_values_that_the_record_had_before_prove_nothing_and_are_sent_again(memory):
+    odoo = Odoo({**RECORD, "paid": True}, write={"is": True})
+
+    ended(odoo, update({"paid": True}), memory)
+
+    assert odoo.asked.count("write") == 1
+
+
+def test_values_that_odoo_made_others_of_do_not_show_and_are_sent_again():
+    odoo = Odoo({**RECORD, "client_order_ref": "REWRITTEN"}, write={"is": True})
+
+    ended(odoo, update({"reference": "rewritten"}), NOTED)
+
     assert odoo.asked.count("write") == 1
 
 

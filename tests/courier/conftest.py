@@ -11,11 +11,20 @@ def receiver():
     receiver.close()
 
 
-@pytest.fixture
-def free_port():
+def unused_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+@pytest.fixture
+def free_port():
+    return unused_port()
+
+
+@pytest.fixture
+def other_port(free_port):
+    return next(port for port in iter(unused_port, None) if port != free_port)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A store with a catalog, an HTTP upstream that notes every request before it answers, and couriers as processes."""
 
+import http.client
 import json
 import os
 import signal
@@ -11,15 +12,20 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from entrepot.catalog.plans import plan_of
 from entrepot.catalog.snapshot import read_snapshot
 from entrepot.chassis.shared import SharedState
 from entrepot.ledger import operate, reading
-from entrepot.ledger.entries import Acceptance, NewTransaction, Quota, new_id
-from entrepot.ledger.intake import accept
+from entrepot.ledger.acceptance import accept
+from entrepot.ledger.claim import claim
+from entrepot.ledger.entries import Acceptance, ClaimRequest, NewTransaction, Quota, new_id
+from entrepot.ledger.losses import reclaim
 from entrepot.store.engine import open_database
 
+PATIENCE_S = 60.0
+"""How long a busy machine may take to start a courier, and to let a lease run out."""
 SETTINGS = """\
 [store]
 directory = {directory}/store
@@ -28,6 +34,10 @@ bind = 127.0.0.1:{port}
 workers = 1
 public_url = http://gateway.test
 graceful_timeout = 2s
+[portal]
+bind = unix:{sockets}/portal
+[console]
+bind = unix:{sockets}/console
 [courier]
 lease = {lease_s}s
 graceful_timeout = 1s
@@ -130,7 +140,11 @@ class Stand:
     def __init__(self, directory: Path, port: int, *, lease_s=2.0):
         self.directory = directory
         self.settings = directory / "entrepot.ini"
-        self.settings.write_text(SETTINGS.format(directory=directory, port=port, lease_s=lease_s))
+        # The path of a socket has 107 bytes at most (unix(7)), and the name of a test alone may have as many.
+        self._sockets = TemporaryDirectory()
+        self.settings.write_text(
+            SETTINGS.format(directory=directory, sockets=self._sockets.name, port=port, lease_s=lease_s)
+        )
         self.log_path = directory / "log"
         self.processes = []
         self._database = None
@@ -174,6 +188,7 @@ class Stand:
                 process.wait()
         if self._database is not None:
             self._database.close()
+        self._sockets.cleanup()
 
     # -- the ledger
 
@@ -225,11 +240,21 @@ class Stand:
         """Return the states of *ids*, in order."""
         return [self.sight(id_).state for id_ in ids]
 
-    def wait_state(self, ids, state, timeout_s=10.0):
+    def wait_state(self, ids, state, timeout_s=PATIENCE_S):
         """Return when all of *ids* have *state*."""
         assert eventually(lambda: set(self.states(ids)) == {state}, timeout_s), (
             f"{[self.sight(id_) for id_ in ids if self.sight(id_).state != state][:3]}\n{self.log()[-3000:]}"
         )
+
+    def lose(self, ids, times):
+        """Let *times* couriers be lost with *ids*, which alone are due; soon afterwards they are due again."""
+        now = time.time()
+        for _ in range(times):
+            with self.database.writing() as connection:
+                (leases,) = claim(connection, [ClaimRequest("carrier", len(ids), "gone", 0.1)], now)
+                assert [lease.id for lease in leases] == ids
+                now += 0.2
+                assert reclaim(connection, now) == len(ids)
 
     def hold(self, upstream="*", reason="maintenance"):
         """Hold deliveries."""
@@ -250,14 +275,14 @@ class Stand:
 
 def relay_catalog(url, **upstream):
     """Return a catalog with an HTTP upstream at *url*, two relay endpoints and two partners."""
-    spec = {"kind": "http", "url": url, "concurrency": 8, "timeout": "5s", **upstream}
+    spec = {"kind": "http", "url": url, "concurrency": 8, "timeout": "20s", **upstream}
     relay = {"upstream": "carrier", "methods": ["POST"], "write": "queue", "scopes": ["w"], "order": "none"}
     retry = {"first": "200ms", "factor": 1, "ceiling": "200ms", "age": "1h"}
     return {
         "upstreams": {"carrier": spec},
         "endpoints": {
             "notes": {**relay, "path": "/v1/notes", "relay": "/notes", "retry": retry},
-            "brief": {**relay, "path": "/v1/brief", "relay": "/brief", "retry": {**retry, "age": "1s"}},
+            "brief": {**relay, "path": "/v1/brief", "relay": "/brief", "retry": {**retry, "age": "3s"}},
         },
         "partners": {
             "acme": {"name": "Acme", "clients": {"shop": {"scopes": ["w"]}}},
@@ -266,14 +291,28 @@ def relay_catalog(url, **upstream):
     }
 
 
-def eventually(claim, timeout_s=5.0, every_s=0.02):
-    """Tell whether *claim* comes true within *timeout_s*."""
+def eventually(claim, timeout_s=PATIENCE_S, every_s=0.02):
+    """Tell whether *claim* comes true within *timeout_s*: it is false when it was asked for later and did not hold."""
     until = time.monotonic() + timeout_s
-    while not claim():
-        if time.monotonic() > until:
+    while True:
+        asked = time.monotonic()
+        if claim():
+            return True
+        if asked > until:
             return False
         time.sleep(every_s)
-    return True
+
+
+def is_ready(port):
+    """Tell whether a gateway serves at *port*."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)
+    try:
+        connection.request("GET", "/health/ready")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
 
 
 def cpu_s(process):

@@ -1,10 +1,14 @@
 """Work that was accepted reaches its upstream: once, in order, in turn."""
 
+import json
 import random
+import threading
 import time
 
 import pytest
 from stand import Receiver, Reply, cpu_s, eventually, relay_catalog
+
+from timing import least_s
 
 pytestmark = pytest.mark.slow
 
@@ -26,11 +30,12 @@ def test_new_work_is_noticed_at_once(stand, receiver):
     stand.run()
     stand.wait_state(stand.put("first"), "delivered")
 
-    began = time.monotonic()
-    (id_,) = stand.put("second")
-    stand.wait_state([id_], "delivered")
+    def took_s():
+        began = time.monotonic()
+        stand.wait_state(stand.put("next"), "delivered")
+        return receiver.received[-1].at - began
 
-    assert receiver.received[-1].at - began < 0.3
+    assert least_s(took_s, 0.3) < 0.3
 
 
 def test_order_is_kept_for_each_key_and_keys_do_not_wait_for_each_other(stand, receiver):
@@ -38,7 +43,7 @@ def test_order_is_kept_for_each_key_and_keys_do_not_wait_for_each_other(stand, r
     ids = [id_ for n in range(20) for key in "abc" for id_ in stand.put(f"{key}{n:02}", order_key=key * 64)]
 
     stand.run()
-    stand.wait_state(ids, "delivered", 20)
+    stand.wait_state(ids, "delivered")
 
     for key in "abc":
         assert [body for body in receiver.bodies if body[0] == key] == [f"{key}{n:02}" for n in range(20)]
@@ -55,8 +60,8 @@ def test_a_dead_head_holds_its_followers_and_nobody_else(stand, receiver):
     stand.run()
     stand.wait_state([head], "dead")
     stand.wait_state(others, "delivered")
+    stand.wait_state(stand.put("four", order_key="m" * 64), "delivered")
 
-    time.sleep(0.3)
     assert stand.states(followers) == ["queued", "queued"]
     sight = stand.sight(head)
     assert (sight.applied, sight.problem["code"], sight.attempts) == ("no", "upstream-rejected", 1)
@@ -72,7 +77,7 @@ def test_partners_are_served_in_turn(stand, receiver):
 
     last = max(place for place, body in enumerate(receiver.bodies) if body.startswith("bolt"))
     assert last < 100
-    stand.wait_state(many, "delivered", 20)
+    stand.wait_state(many, "delivered")
 
 
 def test_maintenance_holds_deliveries_and_its_end_lets_them_go(stand, receiver):
@@ -85,7 +90,27 @@ def test_maintenance_holds_deliveries_and_its_end_lets_them_go(stand, receiver):
     assert receiver.received == []
 
     stand.release()
-    stand.wait_state(ids, "delivered", 2)
+    stand.wait_state(ids, "delivered")
+
+
+def test_what_found_no_place_before_maintenance_is_given_back(bare_stand, receiver):
+    bare_stand.apply(relay_catalog(receiver.url, timeout="60s"))
+    gate = threading.Event()
+    receiver.script = lambda _: Reply() if gate.wait(60) else None
+    ids = bare_stand.put(*(str(n) for n in range(20)))
+    bare_stand.run()
+    assert eventually(lambda: (len(receiver.received), bare_stand.states(ids).count("sending")) == (8, 10))
+
+    bare_stand.entrepot("maintenance", "on")
+
+    assert eventually(lambda: bare_stand.states(ids).count("sending") == 8)
+    assert json.loads(bare_stand.entrepot("maintenance", "status", "--json"))["in_flight"] == 8
+    gate.set()
+    bare_stand.wait_state(receiver.keys[:8], "delivered")
+    assert len(receiver.received) == 8
+    bare_stand.entrepot("maintenance", "off")
+    bare_stand.wait_state(ids, "delivered")
+    assert sum(bare_stand.sight(id_).attempts for id_ in ids) == 20
 
 
 def test_an_open_breaker_burns_no_attempts_and_the_return_is_noticed(bare_stand, free_port):
@@ -102,7 +127,8 @@ def test_an_open_breaker_burns_no_attempts_and_the_return_is_noticed(bare_stand,
 
     receiver = Receiver(free_port)
     try:
-        bare_stand.wait_state(ids, "delivered", 3)
+        assert eventually(lambda: receiver.received, 5)
+        bare_stand.wait_state(ids, "delivered")
     finally:
         receiver.close()
     assert sum(bare_stand.sight(id_).attempts for id_ in ids) == attempts + 40

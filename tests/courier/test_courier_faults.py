@@ -5,6 +5,8 @@ import time
 import pytest
 from stand import Reply, eventually, relay_catalog
 
+from entrepot.courier.standing import IN_A_ROW
+
 pytestmark = pytest.mark.slow
 
 
@@ -54,11 +56,11 @@ def test_a_refused_account_holds_the_upstream_and_burns_no_attempt(stand, receiv
 
     stand.run()
     assert eventually(stand.holds)
-    time.sleep(0.5)
+    (hold,), seen_at = stand.holds(), time.time()
+    stand.wait_state(ids, "queued")
 
-    (hold,) = stand.holds()
     assert (hold.upstream, hold.reason) == ("carrier", "misconfigured")
-    assert 5 < hold.until - time.time() < 10
+    assert 5 < hold.until - seen_at < 10
     assert len(receiver.received) <= 3
     assert [(stand.sight(id_).state, stand.sight(id_).attempts) for id_ in ids] == [("queued", 0)] * 3
 
@@ -70,10 +72,54 @@ def test_an_endpoint_that_its_upstream_refuses_does_not_hold_the_others_for_long
     assert eventually(lambda: receiver.received)
 
     others = stand.put(*map(str, range(20)))
-    stand.wait_state(others, "delivered", 15)
+    stand.wait_state(others, "delivered")
 
     assert stand.holds() == []
     assert stand.sight(refused).state in {"queued", "sending"}
+
+
+def test_a_write_that_alone_is_refused_holds_up_nobody_and_burns_its_own_attempts(stand, receiver):
+    receiver.script = lambda request: Reply(403) if request.body == b"poison" else Reply()
+    stand.run()
+    stand.wait_state(stand.put("first"), "delivered")
+
+    (poison,) = stand.put("poison")
+    assert eventually(lambda: any(each.body == b"poison" for each in receiver.received))
+    begun = time.monotonic()
+    others = stand.put(*map(str, range(20)))
+    stand.wait_state(others, "delivered")
+
+    assert time.monotonic() - begun < 3
+    assert stand.holds() == []
+    assert eventually(lambda: stand.sight(poison).attempts >= 2)
+    sight = stand.sight(poison)
+    assert (sight.state, sight.applied, sight.problem["code"]) == ("waiting", "no", "upstream-unavailable")
+
+
+def test_a_refused_account_holds_the_upstream_though_all_went_well_before(stand, receiver):
+    stand.run()
+    stand.wait_state(stand.put("first"), "delivered")
+    receiver.script = lambda _: Reply(401)
+
+    ids = stand.put(*map(str, range(40)))
+
+    assert eventually(stand.holds)
+    assert sum(stand.sight(id_).attempts for id_ in ids) <= 2 * IN_A_ROW
+    assert {stand.sight(id_).state for id_ in ids} <= {"queued", "waiting", "sending"}
+    receiver.script = lambda _: Reply()
+    stand.wait_state(ids, "delivered")
+
+
+def test_an_upstream_that_says_that_the_first_try_is_still_in_work_is_asked_again(stand, receiver):
+    answers = iter([None, Reply(409, fields={"Retry-After": "1"}), Reply()])
+    receiver.script = lambda _: next(answers)
+
+    (id_,) = stand.put("one")
+    stand.run()
+
+    stand.wait_state([id_], "delivered")
+    assert len({each.key for each in receiver.received}) == 1
+    assert len(receiver.received) == 3
 
 
 def test_work_of_a_client_that_is_gone_is_held_until_it_is_back(stand, receiver):

@@ -39,9 +39,9 @@ class Erp:
 
 
 @pytest.fixture
-def erp(tmp_path, free_port):
+def erp(tmp_path, other_port):
     (tmp_path / "erp").mkdir()
-    return Erp(tmp_path / "erp", free_port + 1)
+    return Erp(tmp_path / "erp", other_port)
 
 
 @pytest.fixture
@@ -112,7 +112,8 @@ def test_an_order_is_made_changed_and_confirmed_by_the_partners_own_reference_wh
     assert eventually(lambda: stand.sight(ids[0]).attempts >= 2)
 
     with erp.there():
-        stand.wait_state(ids, "delivered", 5)
+        stand.wait_state(ids[:1], "delivered", 5)
+        stand.wait_state(ids, "delivered")
         found = erp.call("sale.order", "search_read", [["client_order_ref", "=", "A-1"]], fields=["note", "state"])
 
     assert [(row["note"], row["state"]) for row in found] == [("second", "sale")]
@@ -131,6 +132,27 @@ def test_a_record_that_the_erp_refuses_is_dead_at_once_with_the_reason_for_the_p
     sight = stand.sight(id_)
     assert (sight.applied, sight.attempts, sight.problem["code"]) == ("no", 1, "record-not-found")
     assert "Traceback" not in json.dumps(sight.problem)
+
+
+def test_a_conflict_that_is_replayed_is_written_over_what_others_wrote(stand, erp):
+    with erp.there():
+        made = erp.call("sale.order", "create", {"partner_id": PARTNER, "client_order_ref": "A-4", "note": "of others"})
+        (id_,) = put(stand, "update", '{"note": "mine"}', reference="A-4")
+        noted = {"id": made, "write_date": "2020-01-01 00:00:00", "lines": {}, "lacked": True}
+        with stand.database.writing() as connection:
+            connection.exec_driver_sql(
+                "UPDATE transactions SET state = 'waiting', applied = 'unknown', memory = ?", (json.dumps(noted),)
+            )
+        stand.run()
+        stand.wait_state([id_], "held")
+        conflict = stand.sight(id_)
+
+        stand.entrepot("transactions", "replay", id_)
+        stand.wait_state([id_], "delivered")
+        [row] = erp.call("sale.order", "read", [made], ["note"])
+
+    assert (conflict.reason, conflict.applied) == ("conflict", "unknown")
+    assert row["note"] == "mine"
 
 
 def test_a_deletion_is_delivered(stand, erp):
@@ -156,6 +178,6 @@ def test_a_wrong_password_holds_the_upstream_and_nothing_dies(stand, erp, tmp_pa
         assert (sight.state, sight.attempts) == ("queued", 0)
 
         (tmp_path / "secret").write_text(PASSWORD)
-        stand.wait_state(ids, "delivered", 40)
+        stand.wait_state(ids, "delivered")
 
     assert stand.holds() == []

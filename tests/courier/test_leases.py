@@ -82,7 +82,7 @@ def test_a_lease_given_anew_ends_the_older_one_of_the_same_transaction():
 
 def test_a_clock_that_was_set_is_noticed_once():
     times = Times()
-    watch = ClockWatch(lambda: times.monotonic, lambda: times.wall)
+    watch = ClockWatch(lambda: times.wall, lambda: times.monotonic)
 
     times.pass_s(60)
     assert not watch.was_set()

@@ -6,7 +6,6 @@ from entrepot.catalog.plans import Plan
 from entrepot.connectors.base import CallMapping, Field, ModelMapping
 from entrepot.connectors.faults import unsent
 from entrepot.courier import verdict
-from entrepot.courier.deliver import rests_until
 from entrepot.courier.leases import OwnLease
 from entrepot.courier.verdict import Tried
 from entrepot.errors import (
@@ -26,11 +25,11 @@ RETRY = RetryPolicy(first_s=2, factor=2, ceiling_s=60, age_s=3600)
 GUARDED = CallMapping("sale.order", "action_confirm", guard=[("state", "=", "sale")])
 
 
-def own(*, applied="no", attempts=0, kind="update", expires_at=NOW + 3600, memory=None, sent=True):
+def own(*, applied="no", attempts=0, kind="update", expires_at=NOW + 3600, memory=None, sent=True, rests_until=0.0):
     lease = Lease(
         seq=1, id="id", token="t", until=NOW + 30, partner="acme", client="shop", endpoint="orders", upstream="erp",
         kind=kind, operation_id="op", plan=PlanText("d", "{}"), facts={}, body=b"", accepted_at=NOW - 10,
-        expires_at=expires_at, applied=applied, attempts=attempts, memory=memory,
+        expires_at=expires_at, applied=applied, attempts=attempts, memory=memory, rests_until=rests_until,
     )  # fmt: skip
     mine = OwnLease(lease, lease_s=30, margin_s=1, monotonic=lambda: 0.0, wall=lambda: NOW)
     mine.sent = sent
@@ -139,12 +138,19 @@ def test_an_update_rests_only_when_the_upstream_may_still_be_at_it():
     assert failed(told(UpstreamUnavailable(), "unknown")).due_at == NOW + 1
 
 
-def test_a_call_whose_courier_was_lost_rests_from_when_it_was_sent():
-    lost = own(applied="unknown", kind="call", memory={"sent_at": NOW - 30}).lease
+def test_what_the_upstream_may_be_at_work_on_rests_whatever_makes_it_due():
+    at_work = failed(told(UpstreamTimeout(), "unknown"))
+    broken_off = failed(told(UpstreamUnavailable(), "unknown"))
+    dead = failed(told(UpstreamTimeout(), "unknown"), own(expires_at=NOW - 1))
 
-    assert rests_until(lost, plan("call", call=GUARDED), 130) == NOW + 100
-    assert rests_until(lost, plan("call", call=CallMapping("m", "f")), 130) == 0.0
-    assert rests_until(own(kind="call").lease, plan("call", call=GUARDED), 130) == 0.0
+    assert [each.rests_until for each in (at_work, broken_off, dead)] == [NOW + 130, 0.0, NOW + 130]
+
+
+def test_what_was_not_sent_rests_no_longer_than_before():
+    fresh = failed(unsent(UpstreamBusy()), own(sent=False))
+    sent_before = failed(unsent(UpstreamBusy()), own(applied="unknown", sent=False, rests_until=NOW - 5))
+
+    assert (fresh.rests_until, sent_before.rests_until) == (0.0, NOW - 5)
 
 
 def test_a_cause_that_may_quote_the_record_is_not_kept():

@@ -184,10 +184,20 @@ EVERYTHING = {
         "p": {
             "name": "On",
             "values": {"contact": "0123", "yes": "true", "ids": [1, 2.5, "~"]},
-            "clients": {"c": {"scopes": ["one"], "rate": {"per_second": 1, "burst": 2}, "networks": ["fd00::/8"]}},
+            "clients": {
+                "c": {
+                    "scopes": ["one"],
+                    "rate": {"per_second": 1, "burst": 2},
+                    "quota": {"day": 3},
+                    "plan": "gold",
+                    "networks": ["fd00::/8"],
+                    "api_keys": True,
+                }
+            },
             "max_queued": 0,
             "max_queued_bytes": "2GiB",
         },
         "bare": {"name": "1e3"},
     },
+    "plans": {"gold": {"rate": {"per_second": 20, "burst": 50}, "quota": {"day": 1000}}, "bare": {}},
 }

@@ -5,8 +5,6 @@ from catalog_example import TYPES
 
 from entrepot.declarative.document import check_files
 from entrepot.errors import CatalogError
-from entrepot.store import schema
-from entrepot.store.engine import open_database
 
 
 class Counter:
@@ -56,14 +54,6 @@ def draft(files):
 @pytest.fixture
 def ask():
     return lambda _upstream, model: TYPES[model]
-
-
-@pytest.fixture
-def database(store_url):
-    database = open_database(store_url)
-    schema.prepare(database)
-    yield database
-    database.close()
 
 
 @pytest.fixture

@@ -7,6 +7,9 @@ from entrepot.catalog.revisions import current, publish
 from entrepot.catalog.snapshot import read_snapshot, write_snapshot
 from entrepot.declarative.apply import apply, diff_files
 from entrepot.errors import CatalogError, UpstreamMisconfigured, UpstreamUnavailable
+from entrepot.store.audit import Actor, Wanted, entries
+
+OPERATOR = Actor("ada (command line)", "command", "an-operation-id")
 
 PARTNER = "partners:\n  globex: {name: Globex, values: {contact: 9}, clients: {crane: {scopes: [orders.read]}}}\n"
 
@@ -20,7 +23,7 @@ def snapshot(tmp_path):
 def bring(database, files, snapshot, counter, ask):
     def bring(text=WHOLE, *, ask=ask, prune=False, name="catalog.yaml"):
         return apply(
-            database, [files(text, name)], ask=ask, snapshot=snapshot, counter=counter, by="operator", prune=prune
+            database, [files(text, name)], ask=ask, snapshot=snapshot, counter=counter, actor=OPERATOR, prune=prune
         )
 
     return bring
@@ -274,3 +277,18 @@ def test_a_number_that_comes_again_after_a_restore_is_another_revision(bring, da
 
     assert snapshot.read_bytes() == right
     assert counter.value == before + 1
+
+
+def test_each_revision_stands_in_the_audit_log(bring, database):
+    bring()
+    bring(PARTNER)
+    bring(PARTNER)
+
+    with database.reading() as session:
+        second, first = entries(session, Wanted(kind="catalog"), 10)
+
+    assert (first.actor, first.change.action, first.change.name) == (OPERATOR, "apply", "revision 1")
+    assert (second.change.before, second.change.after) == (
+        {"revision": 1},
+        {"revision": 2, "number": 1, "changes": ["+ partners.globex"]},
+    )

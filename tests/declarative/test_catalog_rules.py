@@ -158,6 +158,8 @@ def test_what_an_endpoint_must_not_say(told, path, value, place, message):
         ("upstreams/web/probe", {"every": "5s"}, "upstreams.web.probe", "needs a `path`"),
         ("upstreams/erp/probe", {"path": "/x"}, "upstreams.erp.probe", "common.version"),
         ("upstreams/web/auth", {"bearer": "abc"}, "upstreams.web.auth.bearer", "where the secret is"),
+        ("upstreams/web/auth", {"bearer": "credential:master-key"}, "upstreams.web.auth.bearer", "the master key"),
+        ("upstreams/erp/secret", "file:/etc/entrepot/credentials/master-key", "upstreams.erp.secret", "the master key"),
         ("upstreams/web/auth", {}, "upstreams.web.auth", "exactly one"),
         ("upstreams/web/headers", {"Authorization": "x"}, "upstreams.web.headers.Authorization", "use `auth`"),
         ("upstreams/web/settle", "2d", "upstreams.web.settle", "from 0s to 1d"),

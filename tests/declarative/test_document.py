@@ -1,8 +1,11 @@
 import pytest
 from catalog_example import WHOLE
 
+from entrepot.catalog.codec import decode, encode
+from entrepot.chassis.limits import Rate
 from entrepot.declarative.document import check_files
 from entrepot.errors import CatalogError
+from entrepot.identity.partners import Client, Quota
 from entrepot.ledger.retry import RetryPolicy
 
 LEDGER = """\
@@ -46,13 +49,62 @@ def test_what_the_keys_of_the_ledger_are_when_nobody_writes_them(draft):
     assert (catalog.partners["azure"].max_queued, catalog.partners["azure"].max_queued_bytes) == (100_000, 2**30)
 
 
-@pytest.mark.parametrize("key", ["quota: {day: 1}", "api_keys: true", "plan: gold"])
-def test_keys_of_identity_are_refused_by_name(mistakes, key):
-    name = key.partition(":")[0]
+def test_networks_of_ipv4_that_are_written_as_ipv6_hold_for_callers(draft):
+    client = draft(WHOLE.replace("[10.0.0.0/8]", '["::ffff:10.0.0.0/104", "::ffff:192.0.2.1"]')).catalog.clients["shop"]
 
-    found = mistakes(f"partners:\n  a:\n    name: A\n    clients:\n      shop:\n        scopes: []\n        {key}\n")
+    assert [str(network) for network in client.networks] == ["10.0.0.0/8", "192.0.2.1/32"]
+    assert decode(Client, encode(client)) == client
 
-    assert found == {f"7: partners.a.clients.shop.{name}": f"this version does not act on `{name}` yet: leave it out"}
+
+PLANS = """\
+partners:
+  a:
+    name: A
+    clients:
+      shop: {scopes: [], plan: gold, api_keys: true}
+      till: {scopes: [], plan: gold, rate: {per_second: 1, burst: 2}, quota: {day: 9}}
+      desk: {scopes: []}
+plans:
+  gold: {rate: {per_second: 20, burst: 50}, quota: {day: 1000}}
+"""
+
+
+def test_a_plan_holds_for_clients_that_have_nothing_of_their_own(draft):
+    catalog = draft(PLANS).catalog
+
+    shop, till, desk = (catalog.clients[name] for name in ("shop", "till", "desk"))
+    assert (catalog.rate_of(shop), catalog.quota_of(shop)) == (Rate(20, 50), Quota(1000))
+    assert (catalog.rate_of(till), catalog.quota_of(till)) == (Rate(1, 2), Quota(9))
+    assert (catalog.rate_of(desk), catalog.quota_of(desk)) == (None, None)
+    assert [client.api_keys for client in (shop, till, desk)] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("key", "place", "message"),
+    [
+        ("plan: golden", "6: partners.a.clients.shop.plan", "there is no plan `golden`; did you mean `gold`?"),
+        ("quota: {day: 0}", "6: partners.a.clients.shop.quota.day", "must be"),
+        ("quota: {}", "6: partners.a.clients.shop.quota", "day"),
+        ("quota: {week: 1, day: 1}", "6: partners.a.clients.shop.quota.week", "has no key `week`"),
+        ("api_keys: 1", "6: partners.a.clients.shop.api_keys", "must be true or false"),
+    ],
+)
+def test_what_is_wrong_with_plans_quotas_and_api_keys_is_told(mistakes, key, place, message):
+    text = f"""\
+partners:
+  a:
+    name: A
+    clients:
+      shop:
+        {key}
+        scopes: []
+plans: {{gold: {{}}}}
+"""
+
+    found = mistakes(text)
+
+    assert [where.replace("5:", "6:") for where in found] == [place]
+    assert message in next(iter(found.values()))
 
 
 def test_several_files_are_one_catalog(files):
@@ -115,7 +167,7 @@ def test_a_file_that_cannot_be_read_says_nothing_of_references_to_it(files, tmp_
         ("partners: {a: {name: A, values: {x: 1e999}}}", "1: partners.a.values.x", "beyond what JSON can hold"),
         ("%YAML 1.1\n---\npartners: {}\n", "2", "YAML 1.1"),
         ("<<: {a: 1}", "1: <<", "merge keys"),
-        ("plans: {gold: {}}", "1: plans", "does not act on `plans` yet"),
+        ("plans: {gold: {day: 1}}", "1: plans.gold.day", "has no key `day`"),
         ("partner: {}", "1: partner", "did you mean `partners`?"),
     ],
 )

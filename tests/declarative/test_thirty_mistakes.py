@@ -53,7 +53,7 @@ partners:
     values: {contact: 14}
     clients:
       shop: {scopes: [a], networks: [10.0.0.1/8]}
-      till: {scopes: [a], rate: {per_second: 0, burst: 1}, quota: {day: 1}}
+      till: {scopes: [a], rate: {per_second: 0, burst: 1}, quota: {day: 0}}
 """
 
 
@@ -91,7 +91,7 @@ def test_thirty_mistakes_are_all_told_at_once_each_with_its_line(mistakes):
         "46: endpoints.docs.context",
         "52: partners.azure.clients.shop.networks.0",
         "53: partners.azure.clients.till.rate.per_second",
-        "53: partners.azure.clients.till.quota",
+        "53: partners.azure.clients.till.quota.day",
     ]
 
 

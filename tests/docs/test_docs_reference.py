@@ -18,10 +18,18 @@ from entrepot.chassis.errors import Error
 from entrepot.chassis.exposition import exposition
 from entrepot.chassis.shared import SharedState
 from entrepot.cli.parser import build_parser
+from entrepot.console.table import TABLE
 from entrepot.gateway.gateway import Gateway
 from entrepot.gateway.pages import PAGES
+from entrepot.identity import jws
+from entrepot.identity.keys import Keyring
+from entrepot.identity.master import MasterKey
+from entrepot.identity.partners import Client
+from entrepot.identity.roles import ROLES
+from entrepot.identity.tokens import issue
 from entrepot.ledger import states
 from entrepot.ledger.states import STATES, Applied, Reason
+from entrepot.portal import errors as oauth_errors
 from entrepot.settings import load_settings
 
 COMMAND_PAGES = ("reference/command-line.rst", "man/entrepot.rst")
@@ -100,6 +108,36 @@ def test_every_problem_stands_on_its_page():
     assert shown == classes - NOT_ANSWERS
     codes = {getattr(errors, name).code for name in shown}
     assert {getattr(errors, name).code for name in ("InputError", "UpstreamError")} <= codes
+
+
+def test_every_error_of_the_token_endpoint_stands_on_its_page():
+    kinds = [kind for kind in vars(oauth_errors).values() if isinstance(kind, type)]
+    codes = {kind.code for kind in kinds if issubclass(kind, oauth_errors.OAuthError)}
+
+    shown = set(re.findall(r"^``(\w+)``  +[45]\d\d  ", page_text("reference/oauth.rst"), re.MULTILINE))
+
+    assert shown == {*codes, "temporarily_unavailable", "server_error"}
+
+
+def test_every_claim_stands_on_its_page(tmp_path):
+    client = Client("shop", "acme", frozenset({"read"}))
+    token = issue(
+        Keyring.open(tmp_path / "keys", MasterKey("auto", tmp_path)), client=client, scopes=["read"], issuer="i",
+        audience="a", expires_s=60, now=0,
+    )  # fmt: skip
+    claims = set(jws.parse(token.token.encode()).payload)
+
+    table = page_text("reference/oauth.rst").partition("\nClaims\n")[2].partition("All of them")[0]
+
+    assert set(re.findall(r"``([a-z_]+)``", "".join(line[:30] for line in table.splitlines()))) == claims
+
+
+def test_every_resource_of_the_console_and_every_role_stand_on_its_page():
+    text = page_text("reference/console.rst")
+    shown = set(" ".join(re.findall(r"^\.\. console-api:: (.*)$", text, re.MULTILINE)).split())
+
+    assert shown == {f"/{row.path.split('/')[1]}" for row in TABLE}
+    assert [role for role in ROLES if not re.search(rf"^``{role}`` ", text, re.MULTILINE)] == []
 
 
 def test_every_metric_of_the_gateway_stands_on_its_page(tmp_path):

@@ -12,6 +12,7 @@ sys.path.append(str(Path(__file__).parent.parent / "real"))
 from fault_options import CYCLES, SEED
 from fault_rig import Rig
 from fault_verdict import REPORT
+from real_broken import company, erp, machine  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="session")

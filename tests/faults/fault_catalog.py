@@ -1,13 +1,18 @@
-"""The catalog of the fault tests: relays to the witness in each write mode, for two partners."""
+"""The catalog of the fault tests: relays to the witness in each write mode, for three partners, one with low limits."""
 
 WRITE = "things.write"
+RETRY = {"first": "100ms", "factor": 2, "ceiling": "1s", "age": "1h"}
+
+
+MAX_QUEUED = 400
+MAX_QUEUED_BYTES = 1 << 20
 
 
 def endpoint(path: str, write: str, **more) -> dict:
     """Return a relay of ``/v1<path>`` in write mode *write*."""
     return {
-        "path": f"/v1{path}", "upstream": "witness", "relay": path, "methods": ["POST", "PUT"], "write": write,
-        "scopes": {"write": WRITE}, "retry": {"first": "100ms", "factor": 2, "ceiling": "1s", "age": "1h"}, **more,
+        "path": f"/v1{path}", "upstream": "witness", "relay": path, "methods": ["POST", "PUT", "PATCH", "DELETE"],
+        "write": write, "scopes": {"write": WRITE}, "retry": RETRY, **more,
     }  # fmt: skip
 
 
@@ -22,6 +27,7 @@ def catalog(url: str, **upstream) -> dict:
         "breaker": {"failures": 5, "open": "300ms"}, **upstream,
     }  # fmt: skip
     scopes = {"scopes": [WRITE]}
+    little = {"max_queued": MAX_QUEUED, "max_queued_bytes": MAX_QUEUED_BYTES}
     return {
         "upstreams": {"witness": witness},
         "endpoints": {
@@ -33,5 +39,6 @@ def catalog(url: str, **upstream) -> dict:
         "partners": {
             "azure": {"name": "Azure", "clients": {"shop": scopes, "depot": scopes}, "max_queued": 1_000_000},
             "deco": {"name": "Deco", "clients": {"rival": scopes}, "max_queued": 1_000_000},
+            "acme": {"name": "Acme", "clients": {"hoarder": scopes}, **little},
         },
     }

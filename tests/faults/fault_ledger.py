@@ -26,6 +26,12 @@ class Ledger:
 
         return cls(ask)
 
+    @classmethod
+    def of_postgresql(cls, server, url: str) -> "Ledger":
+        """Return the ledger in the database at *url* of the tests' own *server*."""
+        name = url.partition("@/")[2].partition("?")[0]
+        return cls(lambda statement: server.do(statement, name))
+
     def states(self) -> dict[str, int]:
         """Return how many transactions are in each state."""
         return dict(self.ask("SELECT state, count(*) FROM transactions GROUP BY state"))
@@ -48,7 +54,7 @@ class Ledger:
         """Assert that the counts are those of the rows, and that nothing finished is leased or due."""
         rows = "SELECT upstream, partner, count(*), sum(size) FROM transactions WHERE finished_at IS NULL GROUP BY 1, 2"
         counts = "SELECT upstream, partner, unfinished, bytes FROM queues WHERE unfinished != 0 OR bytes != 0"
-        assert eventually(lambda: sorted(self.ask(rows)) == sorted(self.ask(counts)), 5.0), self.ask(counts)
+        assert eventually(lambda: sorted(self.ask(rows)) == sorted(self.ask(counts)), 30.0), self.ask(counts)
         odd = "lease IS NOT NULL OR leased_until IS NOT NULL OR due_at IS NOT NULL"
         finished = ", ".join(f"'{state}'" for state in FINISHED)
         assert self.ask(f"SELECT count(*) FROM transactions WHERE state IN ({finished}) AND ({odd})") == [(0,)]

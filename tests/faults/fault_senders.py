@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from urllib.parse import urlencode
 from uuid import uuid4
 
 ANSWER_S = 10.0
+METHODS = ("POST", "PUT", "PATCH", "DELETE")
 AGAIN = {409, 429, 502, 503, 504}
 """What a client may get for a write that is good, and repeats."""
 
@@ -20,8 +22,9 @@ class Write:
 
     key: str
     path: str
-    body: dict
+    body: dict | None
     client: str = ""
+    method: str = "POST"
     statuses: list[int | None] = field(default_factory=list)
     answer: bytes = b""
 
@@ -39,15 +42,19 @@ class Write:
 def things(paths: list[str], seed: str) -> Iterator[Write]:
     """Yield writes for the witness without end, each to one of *paths*; ``{lane}`` in them is one of this caller's own.
 
-    Each body bears its key, its lane and a number that grows.
+    Each body bears its key, its lane and a number that grows. A DELETE has no body and bears them in its query.
     """
     chance, own = random.Random(f"things-{seed}"), uuid4().hex[:12]
     number = 0
     while True:
         at = chance.randrange(len(paths))
         lane, key = f"lane-{own}-{at}", uuid4().hex
-        body = {"key": key, "lane": lane, "number": number, "pad": "x" * 200}
-        yield Write(key, paths[at].replace("{lane}", lane), body)
+        path, about = paths[at].replace("{lane}", lane), {"key": key, "lane": lane, "number": number}
+        method = chance.choice(METHODS)
+        if method == "DELETE":
+            yield Write(key, f"{path}?{urlencode(about)}", None, method=method)
+        else:
+            yield Write(key, path, {**about, "pad": "x" * 200}, method=method)
         number += 1
 
 
@@ -108,13 +115,16 @@ class Sender(threading.Thread):
             time.sleep(0.01 + self._random.random() * 0.1)
 
     def _try(self, write: Write) -> int | None:
-        fields = {"Content-Type": "application/json", "Authorization": f"Bearer {self._token}"}
+        fields = {"Authorization": f"Bearer {self._token}"}
+        body = None
+        if write.body is not None:
+            fields["Content-Type"], body = "application/json", json.dumps(write.body)
         if self._keyed:
             fields["Idempotency-Key"] = f'"{write.key}"'
         try:
             if self._connection is None:
                 self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=ANSWER_S)
-            self._connection.request("POST", write.path, json.dumps(write.body), fields)
+            self._connection.request(write.method, write.path, body, fields)
             if self._random.random() < self._hangs_up:
                 time.sleep(self._random.random() * 0.005)
                 self._hang_up()

@@ -1,12 +1,14 @@
 """What must be true at the end, whatever has been killed: counted in the witness's log against what was sent."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from fault_senders import Write
 
+ORDERED = ("/lanes/", "/ready/")
+"""What the paths begin with whose lanes keep their order."""
 REPORT: list[str] = []
 """A line for each count, for the end of the run."""
 
@@ -74,7 +76,7 @@ def overtaken(seen: list[Applied]) -> list[tuple[str, int, int]]:
     last: dict[str, int] = {}
     found = []
     for row in seen:
-        if not row.path.startswith(("/lanes/", "/ready/")):
+        if not row.path.startswith(ORDERED):
             continue
         if row.number < last.get(row.lane, -1):
             found.append((row.lane, row.number, last[row.lane]))
@@ -90,6 +92,24 @@ def assert_applied_once(writes: list[Write], log: Path) -> Verdict:
     assert verdict.doubled == {}, f"{len(verdict.doubled)} doubled: {list(verdict.doubled.items())[:5]}"
     assert verdict.overtaken == [], f"{len(verdict.overtaken)} out of order: {verdict.overtaken[:5]}"
     return verdict
+
+
+def assert_applied_at_least_once(writes: list[Write], log: Path, *, repeats: int) -> None:
+    """Assert what holds for an upstream that heeds no key and counts every request: all of *writes* came.
+
+    They came again *repeats* times at most, and each lane ends with what was written to it last.
+    """
+    seen = applied(log, {write.key for write in writes})
+    came = Counter(row.key for row in seen)
+    again = came.total() - len(came)
+    counts = f"{len(came)} applied by {came.total()} requests, {again} of at most {repeats} again"
+    REPORT.append(f"{len(writes)} sent, {counts}")
+    assert {write.key for write in writes} - set(came) == set()
+    assert again <= repeats, came.most_common(5)
+    lanes = {row.key: row.lane for row in seen if row.path.startswith(ORDERED)}
+    last_written = {lanes[write.key]: write.key for write in writes if write.key in lanes}
+    assert {row.lane: row.key for row in seen if row.key in lanes} == last_written
+    assert overtaken(seen) == []
 
 
 def assert_surplus_is_unanswered(writes: list[Write], log: Path) -> None:

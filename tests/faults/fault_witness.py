@@ -5,7 +5,7 @@
 The log is the truth about what was applied: it outlives every process of the gateway. How the witness behaves is set
 by ``PUT /-/mode`` with a JSON object: ``mode`` is one of those in ``MODES``, ``share`` the part of the requests that it
 holds for (1), ``seconds`` what it takes, ``seed`` makes the choice repeatable. A body with ``"poison": STATUS`` is
-always answered with that status.
+always answered with that status, one with ``"poison": MODE`` always treated so.
 """
 
 import asyncio
@@ -15,6 +15,7 @@ import random
 import sys
 import time
 from contextlib import suppress
+from urllib.parse import parse_qsl
 
 MODES = (
     "ok",  # 200 at once
@@ -84,17 +85,22 @@ class Peer(asyncio.Protocol):
         if mode == "resets":
             self._transport.abort()
             return
-        document = json.loads(body) if body else {}
+        path, _, query = target.partition("?")
+        document = json.loads(body) if body else dict(parse_qsl(query))
         if mode == "refuses":
             self._answer(503)
             return
-        self._note(method, target, fields, document, mode)
-        self._behave(document.get("poison", 500 if mode == "fails" else 200), mode)
+        self._note(method, path, fields, document, mode)
+        poison = document.get("poison", 500 if mode == "fails" else 200)
+        if poison in MODES:
+            self._behave(200, poison)
+        else:
+            self._behave(poison, mode)
 
-    def _note(self, method: str, target: str, fields: dict[str, str], document: dict, mode: str) -> None:
+    def _note(self, method: str, path: str, fields: dict[str, str], document: dict, mode: str) -> None:
         seen = {
-            "at": time.time(), "method": method, "path": target, "id": fields.get("idempotency-key"), "mode": mode,
-            **{name: document.get(name) for name in ("key", "lane", "number")},
+            "at": time.time(), "method": method, "path": path, "id": fields.get("idempotency-key"), "mode": mode,
+            "number": int(document.get("number", -1)), **{name: document.get(name) for name in ("key", "lane")},
         }  # fmt: skip
         os.write(self._log, json.dumps(seen).encode() + b"\n")
 

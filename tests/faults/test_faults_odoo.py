@@ -1,18 +1,20 @@
 """A real Odoo that is killed, and its PostgreSQL stopped, while partners write; counted in Odoo's own database."""
 
 import copy
-from itertools import chain
+import json
+from itertools import islice
 from uuid import uuid4
 
 import pytest
+from fault_erp import order_fields
 from fault_ledger import Ledger
 from fault_options import CONTACTS, ORDERS
+from fault_orders import assert_orders_are_as_written, order_writes, reference_of
 from fault_rig import Courier, pause
 from fault_senders import Load, Sender, Write
 from fault_verdict import REPORT
 from real_catalog import catalog
-from real_machine import Machine, why_not
-from real_odoo import Company, Odoo
+from real_machine import why_not
 from running import Daemon
 
 pytestmark = [pytest.mark.faults, pytest.mark.odoo, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
@@ -27,28 +29,20 @@ UPSTREAM = {
 
 
 @pytest.fixture(scope="module")
-def machine():
-    machine = Machine()
-    machine.url = machine.up()
-    yield machine
+def service(machine, erp):
+    """The code of a product that is ordered."""
+    code = f"{uuid4().hex}-s"
+    values = {"name": f"Service {code}", "default_code": code, "type": "service", "taxes_id": []}
+    product = erp.call("product.product", "create", values)
+    yield code
     machine.up()
+    erp.remove("product.template", ["product_variant_ids", "in", [product]])
 
 
 @pytest.fixture(scope="module")
-def erp(machine):
-    given = Odoo.from_environment()
-    return Odoo(machine.url, database=given.database, login=given.login, password=given.password)
-
-
-@pytest.fixture(scope="module")
-def company(machine, erp):
-    company = Company(erp, uuid4().hex)
-    values = {"name": f"Service {company.mark}", "default_code": f"{company.mark}-s", "type": "service", "taxes_id": []}
-    company.product = erp.call("product.product", "create", values)
-    yield company
-    machine.up()
-    company.clear()
-    erp.remove("product.template", ["product_variant_ids", "in", [company.product]])
+def company(service, company):
+    """The company of the calling partner: made after what it orders, it goes before it."""
+    return company
 
 
 def queued(erp, company, secret):
@@ -58,6 +52,8 @@ def queued(erp, company, secret):
     endpoints = {name: document["endpoints"][name] for name in ("contacts", "orders", "confirm-order")}
     endpoints["contacts"] |= {"write": "queue", "retry": RETRY}
     endpoints["orders"] |= {"write": "auto", "patience": "1s", "retry": RETRY}
+    told = {"path": "/v1/told-orders", "fields": order_fields(), "sort": ["reference"]}
+    endpoints["told-orders"] = {**endpoints["orders"], **told}
     guard = [["state", "in", ["sale", "done"]]]
     endpoints["confirm-order"] |= {"write": "auto", "patience": "1s", "retry": RETRY, "guard": guard}
     return {**document, "endpoints": endpoints}
@@ -71,13 +67,13 @@ def gateway(tmp_path, erp, company):
     daemon.document = queued(erp, company, daemon.secret)
     daemon.apply("catalog.yaml", daemon.document)
     daemon.start()
-    daemon.wait_ready(30.0)
+    daemon.wait_ready()
     daemon.tokens["ours"] = daemon.issue("ours")
     daemon.ledger = Ledger.of_store(daemon.store)
     courier = Courier(daemon)
     yield daemon
     courier.stop()
-    daemon.stop(timeout_s=15.0)
+    daemon.stop()
 
 
 def contacts(mark, first, last):
@@ -96,8 +92,9 @@ def orders(mark, product, first, last):
 
 
 def senders(gateway, mark, product, seed):
-    """Return the partner's programs: half of them make contacts, half of them orders."""
+    """Return the partner's programs: half of them make contacts, half of them orders; and one changes orders."""
     works = [
+        islice(order_writes(["/v1/told-orders"], seed, product), ORDERS),
         *(contacts(mark, at * CONTACTS // SENDERS, (at + 1) * CONTACTS // SENDERS) for at in range(SENDERS)),
         *(orders(mark, product, at * ORDERS // SENDERS, (at + 1) * ORDERS // SENDERS) for at in range(SENDERS)),
     ]
@@ -105,6 +102,17 @@ def senders(gateway, mark, product, seed):
         Sender(gateway.port, "ours", gateway.tokens["ours"], work, seed=f"{seed}-{at}", pause_s=0.4)
         for at, work in enumerate(works)
     ]
+
+
+def changed_orders(machine, writes):
+    """Return the orders that *writes* name as they stand in Odoo's database: reference, note, texts of the lines."""
+    references = ", ".join(f"'{reference}'" for reference in {reference_of(write) for write in writes})
+    found = machine.sql(
+        "SELECT coalesce(json_agg(json_build_array(o.client_order_ref, o.note,"
+        " (SELECT coalesce(json_agg(l.name), '[]') FROM sale_order_line l WHERE l.order_id = o.id))), '[]')"
+        f" FROM sale_order o WHERE o.client_order_ref IN ({references})"
+    )
+    return sorted((reference, note, sorted(texts)) for reference, note, texts in json.loads(found))
 
 
 def break_and_mend(machine, dice, how):
@@ -115,9 +123,10 @@ def break_and_mend(machine, dice, how):
     machine.up()
 
 
-def test_odoo_that_is_killed_and_loses_its_database_holds_each_record_once(machine, company, gateway, dice):
+def test_odoo_that_is_killed_and_loses_its_database_holds_each_record_once(machine, service, gateway, dice):
     mark = uuid4().hex[:12]
-    load = Load(senders(gateway, mark, f"{company.mark}-s", dice.random()), to_its_end=True, within_s=DRAINED_S)
+    changes, *others = senders(gateway, mark, service, str(dice.random()))
+    load = Load([changes, *others], to_its_end=True, within_s=DRAINED_S)
 
     with load:
         for how in ("--hard", "--db", "--hard", "--odoo") * max(1, CONTACTS // 200):
@@ -134,12 +143,13 @@ def test_odoo_that_is_killed_and_loses_its_database_holds_each_record_once(machi
         f"  WHERE o.client_order_ref LIKE '{mark}-%') FROM sale_order WHERE client_order_ref LIKE '{mark}-%'"
     )
     assert ordered == f"{ORDERS}|{ORDERS}|{ORDERS}|{2 * ORDERS}"
+    assert_orders_are_as_written(changes.writes, changed_orders(machine, changes.writes))
 
 
-def test_orders_are_made_and_confirmed_by_reference_while_odoo_is_down_all_the_time(machine, company, gateway):
+def test_orders_are_made_and_confirmed_by_reference_while_odoo_is_down_all_the_time(machine, service, gateway):
     mark = uuid4().hex[:12]
     machine.down("--odoo")
-    work = list(chain(orders(mark, f"{company.mark}-s", 0, 10)))
+    work = list(orders(mark, service, 0, 10))
     sender = Sender(gateway.port, "ours", gateway.tokens["ours"], work, seed="down", pause_s=0.0, hangs_up=0.0)
 
     with Load([sender], to_its_end=True):

@@ -4,16 +4,18 @@ import json
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from shutil import which
 
 import pytest
 from fault_ledger import Ledger
 from fault_rig import pause
-from fault_verdict import assert_applied_once
+from fault_verdict import REPORT, assert_applied_once
 from running import eventually
 
 pytestmark = pytest.mark.faults
@@ -54,7 +56,7 @@ def locked(rig):
             yield
         finally:
             holder.stdin.close()
-            holder.wait(10)
+            holder.wait(60)
 
 
 def test_locked_database_is_503_and_never_202_and_recovers_by_itself(make_rig):
@@ -71,7 +73,7 @@ def test_locked_database_is_503_and_never_202_and_recovers_by_itself(make_rig):
                 answers.append(write(rig))
                 pause(0.5)
             assert rig.ledger.ask("SELECT count(*) FROM transactions") == rows
-        assert eventually(lambda: write(rig).status == 202, 5.0)
+        assert eventually(lambda: write(rig).status == 202, 30.0)
     rig.ledger.wait_drained()
 
     assert before.status == 202
@@ -83,18 +85,22 @@ def test_locked_database_is_503_and_never_202_and_recovers_by_itself(make_rig):
 def test_reads_and_status_go_on_while_the_database_is_locked(make_rig):
     rig = make_rig()
 
-    with locked(rig):
+    def timed():
         begun = time.monotonic()
         assert rig.daemon.call("GET", "/status").status == 200
         assert rig.daemon.call("GET", "/health/ready").status == 200
-        took_s = time.monotonic() - begun
+        return time.monotonic() - begun
 
-    assert took_s < 1.0
+    with locked(rig):
+        took_s = [timed() for _ in range(5)]
+
+    # Who waits for the lock waits each time, and a busy machine now and then.
+    assert statistics.median(took_s) < 1.0
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A directory on a file system of its own of 24 MiB; needs root."""
+    """A directory on a file system of its own of 24 MiB, of which the shared state takes 9; needs root."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small file system")
     place = tmp_path / "store"
@@ -130,7 +136,7 @@ def test_full_disk_is_503_and_never_202_and_recovers_by_itself(small_disk, make_
         answers = [write(rig) for _ in range(10)]
         accepted = rig.ledger.ask("SELECT count(*) FROM transactions WHERE endpoint = 'crowd'")[0][0] - rows
         (small_disk / "ballast").unlink()
-        assert eventually(lambda: write(rig).status == 202, 10.0, 0.1)
+        assert eventually(lambda: write(rig).status == 202, 30.0, 0.1)
     rig.ledger.wait_drained()
 
     statuses = [answer.status for answer in answers]
@@ -147,26 +153,32 @@ def test_little_free_space_refuses_writes_before_the_disk_is_full_and_deliveries
     assert write(rig, "first").status == 202
 
     (small_disk / "ballast").write_bytes(b"x" * (12 << 20))
-    refused = eventually(lambda: write(rig).status == 503, 5.0, 0.1)
+    refused = eventually(lambda: write(rig).status == 503, 30.0, 0.1)
     rig.witness.behave("ok")
     rig.ledger.wait_drained()
     (small_disk / "ballast").unlink()
 
     assert refused
-    assert eventually(lambda: write(rig).status == 202, 10.0, 0.1)
+    assert eventually(lambda: write(rig).status == 202, 30.0, 0.1)
 
 
 @contextmanager
 def traced(pid, *options):
     """Run strace over all threads of *pid* inside the block, with *options*."""
     with subprocess.Popen(["strace", "-f", "-q", "-p", str(pid), *options], stderr=subprocess.PIPE) as tracer:
-        pause(0.5)
+        assert eventually(lambda: tracer.poll() is not None or is_traced(pid), 60.0)
         assert tracer.poll() is None, tracer.stderr.read()
         try:
             yield
         finally:
             tracer.terminate()
-            tracer.wait(10)
+            tracer.wait(60)
+
+
+def is_traced(pid):
+    """Tell whether somebody traces each thread of *pid*."""
+    threads = list(Path(f"/proc/{pid}/task").iterdir())
+    return all("\nTracerPid:\t0\n" not in (thread / "status").read_text(encoding="ascii") for thread in threads)
 
 
 needs_strace = pytest.mark.skipif(which("strace") is None or os.geteuid() != 0, reason="needs strace, and root")
@@ -211,21 +223,23 @@ def assert_synced(lines, mark):
 
 @needs_strace
 @pytest.mark.parametrize("delay_ms", [5, 50])
-def test_slow_sync_delays_answers_and_shares_each_sync_among_them(make_rig, delay_ms):
+def test_slow_sync_delays_answers_and_shares_each_sync_among_them(make_rig, tmp_path, delay_ms):
     rig = make_rig(workers=1)
     [worker] = rig.daemon.workers()
+    trace = tmp_path / "trace"
     inject = f"inject=fdatasync,fsync:delay_enter={delay_ms * 1000}"
 
     with (
-        traced(worker, "-e", "trace=fdatasync,fsync", "-e", inject, "-o", "/dev/null"),
+        traced(worker, "-e", "trace=fdatasync,fsync", "-e", inject, "-o", str(trace)),
         rig.load(24, *PATHS, pause_s=0.0, hangs_up=0.0) as load,
     ):
         pause(4.0)
     rig.ledger.wait_drained()
 
     assert_applied_once(load.writes, rig.witness.log)
-    # One commit for each write would be at most 1 / delay a second.
-    assert len(load.writes) / 4.0 > 2 * 1000 / delay_ms, f"{len(load.writes) / 4.0} a second"
+    syncs = len(re.findall(r"(fdatasync|fsync)\(", trace.read_text(encoding="latin-1")))
+    REPORT.append(f"{len(load.writes)} accepted by {syncs} syncs")
+    assert len(load.writes) > 2 * syncs
 
 
 def test_same_key_at_two_workers_at_the_same_moment_makes_one_transaction(make_rig, tmp_path):
@@ -256,9 +270,8 @@ def test_same_key_at_two_workers_at_the_same_moment_makes_one_transaction(make_r
 def test_postgresql_that_is_killed_under_load_loses_nothing_and_doubles_nothing(
     make_rig, postgresql, postgresql_url, dice, cycles
 ):
-    name = postgresql_url.partition("@/")[2].partition("?")[0]
     rig = make_rig(settings=f"[store]\nurl = {postgresql_url}\n", couriers=2)
-    rig.ledger = Ledger(lambda statement: postgresql.do(statement, name))
+    rig.ledger = Ledger.of_postgresql(postgresql, postgresql_url)
 
     with rig.load(8, *PATHS, "/v1/ready/{lane}") as load:
         for _ in range(max(2, cycles // 3)):
@@ -267,7 +280,7 @@ def test_postgresql_that_is_killed_under_load_loses_nothing_and_doubles_nothing(
             assert {write(rig).status for _ in range(3)} == {503}
             pause(dice.random())
             postgresql.start()
-            assert eventually(lambda: write(rig).status == 202, 10.0, 0.1)
+            assert eventually(lambda: write(rig).status == 202, 30.0, 0.1)
     rig.ledger.wait_drained()
 
     assert_applied_once(load.writes, rig.witness.log)

@@ -117,6 +117,7 @@ MODELS = {
         "scopes": {"read": "contacts.read", "write": "contacts.write"},
     },
 }
+MODELS["unheard"] = {**MODELS["misread"], "path": "/v1/unheard", "upstream": "hasty-erp"}
 ALL_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 SCHEMA = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -147,20 +148,25 @@ def relay(path: str, upstream: str = "shop", *, methods: list[str] | None = None
 def catalog(*, upstream: str, closed_port: int, erp: str, secret: str, schema: str) -> dict:
     """Return the whole catalog. *upstream* and *erp* are base URLs, *secret* and *schema* are paths of files."""
     patient = {"failures": 1000, "open": "1s"}
-    http = {"kind": "http", "url": upstream, "timeout": "500ms", "connect_timeout": "500ms", "breaker": patient}
+    http = {"kind": "http", "url": upstream, "timeout": "10s", "connect_timeout": "5s", "breaker": patient}
     odoo = {"kind": "odoo", "database": "standin", "login": "gateway", "secret": f"file:{secret}", "breaker": patient}
     return {
         "upstreams": {
             "shop": http,
             "slow": {**http, "timeout": "20s"},
-            "narrow": {**http, "timeout": "10s", "concurrency": 2, "waiting": 6, "wait": "300ms"},
-            "brittle": {**http, "breaker": {"failures": 3, "open": "500ms"}},
+            "prompt": {**http, "timeout": "2s"},
+            "hasty": {**http, "timeout": "500ms"},
+            "narrow": {**http, "concurrency": 2, "waiting": 6, "wait": "300ms"},
+            "lane": {**http, "concurrency": 2, "waiting": 6, "wait": "10s"},
+            "brittle": {**http, "breaker": {"failures": 3, "open": "2s"}},
             "gone": {**http, "url": f"http://127.0.0.1:{closed_port}"},
             "erp": {**odoo, "url": erp, "timeout": "10s"},
-            "refusing-erp": {**odoo, "url": erp, "timeout": "1s", "login": "nobody"},
-            "false-erp": {**odoo, "url": upstream, "timeout": "500ms", "protocol": "jsonrpc"},
+            "refusing-erp": {**odoo, "url": erp, "timeout": "10s", "login": "nobody"},
+            "false-erp": {**odoo, "url": upstream, "timeout": "10s", "protocol": "jsonrpc"},
+            "hasty-erp": {**odoo, "url": upstream, "timeout": "500ms", "protocol": "jsonrpc"},
         },
         "endpoints": {**MODELS, **_relays(schema)},
+        "plans": {"small": {"rate": {"per_second": 50, "burst": 20}, "quota": {"day": 6}}},
         "partners": {
             "azure": {"name": "Azure Interior", "values": {"contact": AZURE}, "clients": _clients()},
             "deco": {
@@ -177,14 +183,19 @@ def _relays(schema: str) -> dict:
     return {
         "echo": relay("/echo/{rest}", max_body="256KiB"),
         "checked": relay("/checked", methods=["POST", "PUT"], body={"schema": schema}, max_body="64KiB"),
+        "prompt": relay("/prompt/{rest}", "prompt"),
+        "prompt-checked": relay("/prompt-checked", "prompt", methods=["POST"], body={"schema": schema}),
         "small": relay("/small", max_body="1KiB"),
         "small-checked": relay("/small-checked", methods=["POST"], body={"schema": schema}, max_body="1KiB"),
         "lasting": relay("/lasting/{rest}", "slow", max_body="256MiB"),
+        "hasty": relay("/hasty/{rest}", "hasty"),
         "kept": relay("/kept/{rest}", cache=cached),
         "brief": relay("/brief/{rest}", cache={"fresh": "100ms", "stale_if_error": "1h"}),
+        "brief-hasty": relay("/brief-hasty/{rest}", "hasty", cache={"fresh": "100ms", "stale_if_error": "1h"}),
         "fleeting": relay("/fleeting/{rest}", cache={"fresh": "100ms", "stale_if_error": "200ms"}),
         "kept-gone": relay("/kept-gone/{rest}", "gone", cache=cached),
         "narrow": relay("/narrow/{rest}", "narrow"),
+        "lane": relay("/lane/{rest}", "lane"),
         "brittle": relay("/brittle/{rest}", "brittle"),
         "gone": relay("/gone/{rest}", "gone"),
         "rated": relay("/rated", methods=["GET"], rate={"per_second": 1, "burst": 4}),
@@ -199,5 +210,7 @@ def _clients() -> dict:
         "reader": {"scopes": [scope for scope in ALL_SCOPES if scope.endswith("read")]},
         "metered": {"scopes": ALL_SCOPES, "rate": {"per_second": 2, "burst": 10}},
         "steady": {"scopes": ALL_SCOPES, "rate": {"per_second": 40, "burst": 10}},
+        "planned": {"scopes": ALL_SCOPES, "plan": "small"},
         "fenced": {"scopes": ALL_SCOPES, "networks": ["127.8.0.0/16"]},
+        "keyed": {"scopes": ["relay.read"], "api_keys": True},
     }

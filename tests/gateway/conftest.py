@@ -3,6 +3,7 @@ import resource
 import socket
 from contextlib import ExitStack
 from itertools import count
+from pathlib import Path
 
 import pytest
 from beginning import begin
@@ -41,15 +42,15 @@ def closed_port():
 
 
 @pytest.fixture(scope="session")
-def make_daemon(upstream, closed_port, tmp_path_factory, many_files):
-    """Return a function that starts a daemon with the whole catalog on an ERP of its own."""
-    with ExitStack() as stack:
+def made_on(upstream, closed_port, tmp_path_factory, many_files, fill_store):
+    """Return a function that makes of a stack a function as ``make_daemon`` is: what it starts ends with the stack."""
 
-        def make(**options):
+    def made_on(stack):
+        def make(more=lambda daemon: {}, **options):
             directory = tmp_path_factory.mktemp("gateway")
             daemon = Daemon(directory, **options)
             (directory / "erp").mkdir()
-            (directory / "erp-secret").write_text(daemon.password, encoding="utf-8")
+            Path(daemon.secret).write_text(daemon.password, encoding="utf-8")
             (directory / "schema.json").write_text(json.dumps(SCHEMA), encoding="utf-8")
             standin = stack.enter_context(StandIn(directory / "erp", password=daemon.password))
             stack.callback(daemon.stop)
@@ -58,18 +59,38 @@ def make_daemon(upstream, closed_port, tmp_path_factory, many_files):
                 upstream=upstream.url,
                 closed_port=closed_port,
                 erp=standin.url,
-                secret=str(directory / "erp-secret"),
+                secret=daemon.secret,
                 schema=str(directory / "schema.json"),
             )
+            daemon.documents = {"catalog.yaml": daemon.document, **more(daemon)}
+            fill_store(daemon.store)
             begin(daemon)
             return daemon
 
-        yield make
+        return make
+
+    return made_on
+
+
+@pytest.fixture(scope="module")
+def make_daemon(made_on):
+    """Return a function that starts a daemon with the whole catalog, and what *more* returns, on an ERP of its own."""
+    with ExitStack() as stack:
+        yield made_on(stack)
 
 
 @pytest.fixture(scope="session")
-def gateway(make_daemon):
-    return make_daemon()
+def gateway(made_on):
+    """The daemon of all tests that change nothing which others see."""
+    with ExitStack() as stack:
+        yield made_on(stack)()
+
+
+@pytest.fixture(scope="session")
+def hurried(made_on):
+    """A daemon that waits for a second for what a peer has begun, and for two until it begins something."""
+    with ExitStack() as stack:
+        yield made_on(stack)(patience_s=1)
 
 
 @pytest.fixture(scope="session")

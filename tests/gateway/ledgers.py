@@ -16,24 +16,33 @@ from entrepot.store.engine import open_database
 
 def documents(upstream: str, closed_port: int, secret: str) -> dict:
     """Return a catalog beside that of all tests: the same in the modes ``queue`` and ``auto``."""
-    http = {"kind": "http", "url": upstream, "timeout": "2s", "connect_timeout": "500ms", "settle": "3s"}
-    auto = {"write": "auto", "patience": "300ms"}
-    orders = {**MODELS["orders"], "path": "/v1/auto-orders", "aliases": ["/v1/later-orders"], "write": "auto"}
-    confirm = {**MODELS["confirm-order"], "path": "/v1/auto-orders/{id}/confirm", "write": "auto"}
-    hasty = {**MODELS["orders"], "path": "/v1/hasty-orders", "upstream": "hanging-erp", "set": {}, **auto}
+    http = {"kind": "http", "url": upstream, "timeout": "10s", "connect_timeout": "5s", "settle": "3s"}
+    auto = {"write": "auto", "patience": "8s"}
+    hurry = {"write": "auto", "patience": "800ms"}
+    orders = {**MODELS["orders"], "path": "/v1/auto-orders", "aliases": ["/v1/later-orders"], **auto}
+    confirm = {**MODELS["confirm-order"], "path": "/v1/auto-orders/{id}/confirm", **auto}
+    hasty = {**MODELS["orders"], "path": "/v1/hasty-orders", "upstream": "hanging-erp", "set": {}}
+    hasty |= {"write": "auto", "patience": "1500ms"}
+    hasty |= {"fields": {"note": {"from": "note", "type": "text"}}, "key": "id", "where": []}
+    bound = {**MODELS["orders"], "path": "/v1/bound-orders", "upstream": "hanging-erp", "set": {}, "write": "queue"}
+    reference = {"from": "client_order_ref", "type": "text"}
+    free = {**MODELS["confirm-order"], "path": "/v1/free-orders/{id}/confirm", "upstream": "hanging-erp", "where": []}
     contacts = {**MODELS["contacts"], "path": "/v1/queued-contacts", "aliases": ["/v1/queued-people"], "write": "queue"}
     return {
         "upstreams": {
             "patient": http,
+            "prompt-patient": {**http, "timeout": "2s"},
             "fragile": {**http, "breaker": {"failures": 1, "open": "20s"}},
-            "tight": {**http, "concurrency": 1, "waiting": 1, "wait": "1500ms"},
+            "tight": {**http, "timeout": "20s", "concurrency": 1, "waiting": 1, "wait": "1500ms"},
             "hanging-erp": {
                 **http,
+                "timeout": "2s",
                 "kind": "odoo",
                 "database": "standin",
                 "login": "gateway",
                 "secret": f"file:{secret}",
                 "protocol": "jsonrpc",
+                "breaker": {"failures": 1000},
             },
             "absent": {**http, "url": f"http://127.0.0.1:{closed_port}", "breaker": {"failures": 1000}},
         },
@@ -41,12 +50,20 @@ def documents(upstream: str, closed_port: int, secret: str) -> dict:
             "queued": relay("/queued/{rest}", "patient", write="queue"),
             "auto": relay("/auto/{rest}", "patient", **auto),
             "auto-any": relay("/any/{rest}", "patient", order="none", **auto),
+            "hurry": relay("/hurry/{rest}", "patient", **hurry),
+            "hurry-any": relay("/hurry-any/{rest}", "patient", order="none", **hurry),
+            "hurry-prompt": relay("/hurry-prompt/{rest}", "prompt-patient", **hurry),
             "auto-fragile": relay("/fragile/{rest}", "fragile", order="none", **auto),
-            "auto-tight": relay("/tight/{rest}", "tight", order="none", **auto),
+            "auto-tight": relay("/tight/{rest}", "tight", order="none", **hurry),
             "auto-absent": relay("/absent/{rest}", "absent", **auto),
             "plain": relay("/plain/{rest}", "patient"),
+            "prompt-plain": relay("/prompt-plain/{rest}", "prompt-patient"),
+            "plain-fragile": relay("/plain-fragile/{rest}", "fragile"),
             "needs-key": relay("/needs-key/{rest}", "patient", idempotency="required"),
-            "hasty-orders": {**hasty, "fields": {"note": {"from": "note", "type": "text"}}, "key": "id", "where": []},
+            "hasty-orders": hasty,
+            "unhurried-orders": {**hasty, "path": "/v1/unhurried-orders", "patience": "1900ms"},
+            "bound-orders": {**bound, "fields": {"reference": reference}},
+            "free-confirm": {**free, "write": "queue"},
             "queued-contacts": contacts,
             "auto-orders": orders,
             "auto-confirm": confirm,
@@ -61,19 +78,6 @@ def documents(upstream: str, closed_port: int, secret: str) -> dict:
     }
 
 
-def prepare(daemon, upstream, closed_port) -> None:
-    """Bring ``documents`` in, and make the tokens of its clients."""
-    added = documents(upstream.url, closed_port, str(daemon.directory / "erp-secret"))
-    daemon.apply("ledger.yaml", added)
-    for partner, entry in added["partners"].items():
-        for client, spec in entry["clients"].items():
-            daemon.tokens[client] = daemon.mint.client(client, partner, spec["scopes"])
-    until = time.monotonic() + 10
-    while daemon.call("GET", "/v1/plain/x", token="shop").status != 200 and time.monotonic() < until:
-        time.sleep(0.05)
-    time.sleep(0.6)
-
-
 def key(text: str) -> str:
     """Return the header line of an idempotency key."""
     return f'Idempotency-Key: "{text}"'
@@ -86,6 +90,12 @@ def rows(daemon, **where) -> list[dict]:
         condition = " AND ".join(f"{column} = ?" for column in where) or "1"
         found = db.execute(f"SELECT * FROM transactions WHERE {condition} ORDER BY seq", tuple(where.values()))
         return [dict(row) for row in found]
+
+
+def claimed(daemon) -> list[str]:
+    """Return the transactions that the keys are of, the latest last."""
+    with closing(sqlite3.connect(daemon.store / "entrepot.db")) as db:
+        return [id_ for (id_,) in db.execute("SELECT transaction_id FROM idempotency_keys ORDER BY transaction_id")]
 
 
 def memories(daemon) -> list[str | None]:
@@ -109,7 +119,51 @@ def locked(daemon):
         db.execute("ROLLBACK")
 
 
-def settled(daemon, id_: str, state: str, applied: str, *, answer=None, problem=None) -> None:
+def lose_leases(daemon) -> None:
+    """Let whoever works on a request with a key be taken for lost."""
+    with closing(sqlite3.connect(daemon.store / "entrepot.db", timeout=10)) as db, db:
+        db.execute("UPDATE idempotency_keys SET leased_until = 0 WHERE leased_until IS NOT NULL")
+
+
+@contextmanager
+def refusing_transactions(daemon):
+    """Let the database of *daemon* take keys and no transactions."""
+    with closing(sqlite3.connect(daemon.store / "entrepot.db", timeout=10)) as db:
+        with db:
+            db.execute("CREATE TRIGGER no_more BEFORE INSERT ON transactions BEGIN SELECT RAISE(ABORT, 'no more'); END")
+        yield
+        with db:
+            db.execute("DROP TRIGGER no_more")
+
+
+@contextmanager
+def slow_to_note_keys(daemon):
+    """Let whoever notes a key in the database of *daemon* be at it for some tenths of a second at least."""
+    with closing(sqlite3.connect(daemon.store / "entrepot.db", timeout=10)) as db:
+        with db:
+            db.execute(
+                "CREATE VIEW many AS WITH RECURSIVE counted(n) AS "
+                "(SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < 5000000) SELECT n FROM counted"
+            )
+            db.execute("CREATE TRIGGER slow BEFORE INSERT ON idempotency_keys BEGIN SELECT count(*) FROM many; END")
+        yield
+        with db:
+            db.execute("DROP TRIGGER slow")
+            db.execute("DROP VIEW many")
+
+
+def is_being_written(daemon) -> bool:
+    """Tell whether somebody writes to the database of *daemon*, and has been at it for a twentieth of a second."""
+    with closing(sqlite3.connect(daemon.store / "entrepot.db", isolation_level=None, timeout=0.05)) as db:
+        try:
+            db.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        db.execute("ROLLBACK")
+        return False
+
+
+def settled(daemon, id_: str, state: str, applied: str, *, answer=None, problem=None, reason=None) -> None:
     """Settle the transaction *id_* as a courier would."""
     mine = rows(daemon, id=id_)[0]
     database = open_database(f"sqlite:///{daemon.store}/entrepot.db")
@@ -119,7 +173,7 @@ def settled(daemon, id_: str, state: str, applied: str, *, answer=None, problem=
         lease = next(lease for lease in leases if lease.id == id_)
         outcome = "delivered" if state == "delivered" else "record"
         attempt = Attempt("a test", now, now, outcome, answer.status if answer else problem["status"])
-        done = Settlement(lease.seq, lease.token, state, applied, attempt, answer=answer, problem=problem)
+        done = Settlement(lease.seq, lease.token, state, applied, attempt, None, reason, answer, problem)
         others = [
             Settlement(other.seq, other.token, "queued", "no", due_at=now + 600)
             for other in leases
@@ -138,8 +192,6 @@ def fixture():
 
     @pytest.fixture(scope="module")
     def own(make_daemon, upstream, closed_port):
-        daemon = make_daemon()
-        prepare(daemon, upstream, closed_port)
-        return daemon
+        return make_daemon(lambda daemon: {"ledger.yaml": documents(upstream.url, closed_port, daemon.secret)})
 
     return own

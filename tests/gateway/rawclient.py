@@ -122,7 +122,7 @@ class Wire:
         bare = head_only or status in {204, 304}
         return Answer(status, fields, b"" if bare else self._body(fields), version, interim)
 
-    def ends(self, timeout_s: float = 3.0) -> bytes:
+    def ends(self, timeout_s: float = 10.0) -> bytes:
         """Return what still comes until the peer closes; AssertionError when it does not within *timeout_s*."""
         until = time.monotonic() + timeout_s
         while (left := until - time.monotonic()) > 0:

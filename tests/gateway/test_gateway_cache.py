@@ -161,12 +161,13 @@ def outage_answers(gateway, upstream):
     """For each outage the good answer before and the one during it, all of them at once: they wait to get old."""
     found = {}
     wires = {outage: gateway.wire() for outage in OUTAGES}
-    for number, (outage, wire) in enumerate(wires.items()):
-        found[outage] = [ask(wire, gateway, f"/v1/brief/outage-{number}")]
-        upstream.plan(f"/brief/outage-{number}", OUTAGES[outage][0])
+    paths = {outage: f"/brief{'-hasty' * (outage == 'hangs')}/outage-{number}" for number, outage in enumerate(OUTAGES)}
+    for outage, wire in wires.items():
+        found[outage] = [ask(wire, gateway, f"/v1{paths[outage]}")]
+        upstream.plan(paths[outage], OUTAGES[outage][0])
     time.sleep(PAST_IT_S)
-    for number, wire in enumerate(wires.values()):
-        wire.send(gateway.head("GET", f"/v1/brief/outage-{number}", token="shop"))
+    for outage, wire in wires.items():
+        wire.send(gateway.head("GET", f"/v1{paths[outage]}", token="shop"))
     for outage, wire in wires.items():
         found[outage].append(wire.answer())
         wire.close()

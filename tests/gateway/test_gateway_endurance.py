@@ -1,29 +1,31 @@
 """What goes wrong around the gateway does not end it: full disks, bad settings, workers that cannot start."""
 
+import itertools
 import os
 import resource
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
+from operator import sub
 from types import SimpleNamespace
 
 import pytest
 import uvloop
-from running import eventually, free_port
+from running import START_S, eventually, free_port
 
-from entrepot.gateway.gateway import SWEEP_S
 from entrepot.gateway.worker import GatewayWorker
 from entrepot.wire.clock import Clock
 
 SLOW = pytest.mark.slow
+AT_ONCE_S = 0.5
 
 MASTER = """
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.base import Worker
 from entrepot.daemons.master import Master, mark_booted, mark_unbooted
@@ -33,13 +35,13 @@ class Failing(Worker):
         if not Path(sys.argv[1]).exists():
             raise OSError("there is no such luck")
     def run(self):
+        print("It runs", file=sys.stderr, flush=True)
         while Path(sys.argv[1]).exists():
-            Path("/proc/self/stat").read_text()
             self.notify()
             __import__("time").sleep(0.02)
 
 class Application(BaseApplication):
-    settings = SimpleNamespace(gateway=SimpleNamespace(bind=()))
+    section, bind = "gateway", ()
     def load_config(self):
         options = dict(
             bind=["127.0.0.1:0"], workers=2, worker_class=Failing, control_socket_disable=True,
@@ -104,16 +106,16 @@ def hang_up(daemon):
     """Let *daemon* reload settings that are wrong; tell whether it says so, in lines and not with a traceback."""
     before = len(daemon.log())
     daemon.process.send_signal(signal.SIGHUP)
-    said = eventually(lambda: "the gateway goes on as it was" in daemon.log()[before:], 3.0)
+    said = eventually(lambda: "the gateway goes on as it was" in daemon.log()[before:], START_S)
     return said and "Traceback" not in daemon.log()[before:]
 
 
 def kill_worker(daemon):
     """Kill the one worker of *daemon*, once a reload is through; tell whether another takes its place."""
-    assert eventually(lambda: len(daemon.workers()) == 1, 5.0)
+    assert eventually(lambda: len(daemon.workers()) == 1, START_S)
     before = daemon.workers()
     os.kill(before[0], signal.SIGKILL)
-    return eventually(lambda: daemon.process.poll() is None and set(daemon.workers()) - set(before), 3.0)
+    return eventually(lambda: daemon.process.poll() is None and set(daemon.workers()) - set(before), START_S)
 
 
 def serves(daemon):
@@ -156,34 +158,37 @@ def test_gateway_starts_and_reloads_without_a_place_for_metrics(running):
         assert kill_worker(running)
         assert serves(running)
     # Counted meanwhile, and written as soon as there is a place again.
-    assert eventually(lambda: b'handler="echo"' in running.call("GET", "/metrics").body, 3.0)
+    assert eventually(lambda: b'handler="echo"' in running.call("GET", "/metrics").body)
 
 
 @SLOW
 def test_worker_that_cannot_start_is_tried_again_until_it_can(running):
     with replaced(running.store / "revocations", lambda path: path.mkdir()):
         os.kill(running.workers()[0], signal.SIGKILL)
-        said = eventually(lambda: "could not start, it is tried again" in running.log(), 3.0)
+        said = eventually(lambda: "could not start, it is tried again" in running.log(), START_S)
         time.sleep(0.5)
 
         assert said
         assert running.process.poll() is None
-    assert eventually(lambda: running.workers() and serves(running), 5.0)
+    assert eventually(lambda: running.workers() and serves(running), START_S)
 
 
 @contextmanager
 def master(path):
     process = subprocess.Popen([sys.executable, "-c", MASTER, str(path)], stderr=subprocess.PIPE, text=True)
+    limit = threading.Timer(START_S, process.kill)
+    limit.start()
     try:
         yield process
     finally:
+        limit.cancel()
         process.kill()
         process.communicate()
 
 
 def test_first_start_with_no_worker_that_can_start_ends(tmp_path):
     with master(tmp_path / "luck") as process:
-        _, said = process.communicate(timeout=10)
+        _, said = process.communicate(timeout=START_S)
 
         assert process.returncode == 3
         assert "there is no such luck" in said
@@ -195,17 +200,25 @@ def test_tries_to_start_a_worker_become_rarer(tmp_path):
     luck = tmp_path / "luck"
     luck.touch()
     with master(luck) as process:
-        time.sleep(1.0)
+        times(process, "It runs", 2)
         luck.unlink()
-        time.sleep(4.5)
+        # At once for the two that ran, 1 s later, 2 s after that.
+        tries = times(process, "Booting worker", 6)
+        waits = [wait for wait in map(sub, tries[1:], tries) if wait > AT_ONCE_S]
         still_there = process.poll() is None
         process.terminate()
-        _, said = process.communicate(timeout=10)
+        process.communicate(timeout=START_S)
 
-        # Two that ran, two at once for them, two after 1 s, two after 2 s more.
         assert still_there
-        assert 5 <= said.count("Booting worker") <= 8
+        assert waits == sorted(waits)
+        assert len(waits) >= 2
         assert process.returncode == 0
+
+
+def times(process, what, count):
+    """Return when *process* said *what*, for the next *count* times."""
+    said = (line for line in process.stderr if what in line)
+    return [time.monotonic() for _ in itertools.islice(said, count)]
 
 
 def test_reload_with_a_store_that_cannot_be_made_changes_nothing(running):
@@ -241,16 +254,16 @@ def test_reload_moves_to_another_bind_and_back(running):
     first, second = running.port, free_port()
     with settings(running, bind=f"127.0.0.1:{first} 127.0.0.1:{second}"):
         running.process.send_signal(signal.SIGHUP)
-        both = [eventually(lambda port=port: reachable(port), 3.0) for port in (first, second)]
+        both = [eventually(lambda port=port: reachable(port), START_S) for port in (first, second)]
     running.process.send_signal(signal.SIGHUP)
-    gone = eventually(lambda: not reachable(second), 5.0)
+    gone = eventually(lambda: not reachable(second), START_S)
 
     assert (both, gone, serves(running)) == ([True, True], True, True)
 
 
 def reachable(port):
     try:
-        with socket.create_connection(("127.0.0.1", port), 1.0):
+        with socket.create_connection(("127.0.0.1", port), 10.0):
             return True
     except ConnectionRefusedError:
         return False
@@ -263,7 +276,7 @@ def test_log_that_nobody_reads_keeps_no_request(running):
     running.process = subprocess.Popen(running.command("run", "gateway"), stdout=writer, stderr=writer)
     os.close(writer)
     try:
-        assert eventually(lambda: reachable(running.port), 5.0)
+        assert eventually(lambda: reachable(running.port), START_S)
         statuses = {running.call("GET", "/v1/gone/x" + "y" * 200, token="shop").status for _ in range(600)}
 
         assert statuses == {503}
@@ -283,7 +296,7 @@ def test_new_revision_is_seen_when_the_shared_state_is_lost(running):
     try:
         running.apply("moved.yaml", {**running.document, "endpoints": moved})
 
-        assert eventually(lambda: running.call("GET", "/v1/moved/x", token="shop").status == 200, 2.0)
+        assert eventually(lambda: running.call("GET", "/v1/moved/x", token="shop").status == 200)
         assert running.call("GET", "/v1/echo/x", token="shop").status == 404
     finally:
         running.apply("catalog.yaml", running.document)
@@ -291,25 +304,30 @@ def test_new_revision_is_seen_when_the_shared_state_is_lost(running):
 
 
 class BreakingServer:
-    """A server whose deadlines cannot be looked at."""
+    """A server whose deadlines cannot be looked at. The third look is the last."""
 
-    def __init__(self):
+    def __init__(self, loop):
         self.sweeps = 0
+        self._loop = loop
 
     def sweep(self, now):
         self.sweeps += 1
+        if self.sweeps == 3:
+            self._loop.stop()
         raise RuntimeError(f"no sweep at {now}")
 
 
 def test_sweep_that_fails_is_not_the_last(caplog):
     worker = GatewayWorker.__new__(GatewayWorker)
-    worker.loop, worker.server = uvloop.new_event_loop(), BreakingServer()
+    worker.loop = uvloop.new_event_loop()
+    worker.server = BreakingServer(worker.loop)
     worker.gateway = SimpleNamespace(clock=Clock())
     worker._stopping, worker._ticks = False, 0
     worker.loop.call_soon(worker._sweep)
-    worker.loop.call_later(2.5 * SWEEP_S, worker.loop.stop)
+    worker.loop.call_later(START_S, worker.loop.stop)
     worker.loop.run_forever()
     worker.loop.close()
 
     assert worker.server.sweeps == 3
-    assert caplog.messages == ["a sweep failed"] * 3
+    told = [record.getMessage() for record in caplog.records if record.name == "entrepot.gateway.worker"]
+    assert told == ["a sweep failed"] * 3

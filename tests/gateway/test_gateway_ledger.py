@@ -10,6 +10,11 @@ from ledgers import fixture, key, record_answer, row, rows, settled
 from problems import ProblemCheck
 from running import eventually
 
+from entrepot.catalog.snapshot import read_snapshot
+from entrepot.chassis.shared import SharedState
+from entrepot.connectors.pace import Pace
+from entrepot.ledger.entries import KeptAnswer
+
 own = fixture()
 
 
@@ -93,7 +98,9 @@ def test_creation_of_a_record_is_queued_with_the_partners_own_values(own):
 
     found = row(own, answer)
     assert (found["kind"], found["upstream"], found["order_key"]) == ("create", "erp", None)
-    assert json.loads(found["facts"]) == {"values": {"partner.contact": 14, "client": "shop"}, "variables": {}}
+    assert json.loads(found["facts"]) == {
+        "values": {"partner.contact": 14, "client": "shop"}, "variables": {}, "path": "/v1/queued-contacts"
+    }  # fmt: skip
 
 
 def test_change_with_if_match_is_direct(own):
@@ -197,7 +204,10 @@ def test_transactions_need_a_token_and_take_three_methods(own, assert_problem, n
 
 
 def test_clients_rate_counts_for_transactions(own):
-    answers = [own.call("GET", "/transactions", token="metered") for _ in range(12)]
+    with own.wire() as wire:
+        # At once: a rate that is not used up in time is given anew meanwhile.
+        wire.send(own.head("GET", "/transactions", token="metered") * 40)
+        answers = [wire.answer() for _ in range(40)]
 
     assert {answer.status for answer in answers} == {200, 429}
     assert answers[0].header("ratelimit") is not None
@@ -216,6 +226,16 @@ def test_result_is_in_the_endpoints_own_fields(own):
     assert [(each["number"], each["outcome"], each["status"]) for each in seen["attempts"]] == [(1, "delivered", 201)]
     assert answer.header("retry-after") is None
     assert seen["advice"] == "Nothing is left to do."
+
+
+def test_result_says_where_the_record_is(own):
+    id_ = own.call_json("POST", "/v1/queued-contacts", {"name": "Placed"}, token="shop").data["transaction"]
+    fields = b"content-type: application/json\r\nlocation: /v1/queued-contacts/7\r\n"
+    settled(own, id_, "delivered", "yes", answer=KeptAnswer(201, fields, b'{"id":7}'))
+
+    result = look(own, id_).data["result"]
+
+    assert result == {"status": 201, "location": "/v1/queued-contacts/7", "data": {"id": 7}}
 
 
 @pytest.mark.parametrize(("applied", "advice"), [("no", "with a new key"), ("unknown", "ask the operator")])
@@ -241,6 +261,15 @@ def test_follower_names_what_it_waits_for(own, name):
     assert seen["next_attempt_at"] is None
 
 
+def test_follower_of_a_dead_one_is_told_to_come_again_late(own, name):
+    first = queue(own, name)
+    settled(own, first.data["transaction"], "dead", "no", problem={"status": 422, "code": "upstream-rejected"})
+
+    second = queue(own, name)
+
+    assert (first.header("retry-after"), second.header("retry-after")) == ("1", "60")
+
+
 @pytest.mark.parametrize(("waited_s", "told_s"), [(0, 1), (100, 10), (86_400, 60)])
 def test_what_is_overdue_is_to_be_looked_at_less_often_the_longer_it_is(own, name, waited_s, told_s):
     first, second = (queue(own, name).data["transaction"] for _ in range(2))
@@ -252,6 +281,28 @@ def test_what_is_overdue_is_to_be_looked_at_less_often_the_longer_it_is(own, nam
     answers = [look(own, id_) for id_ in (first, second)]
 
     assert [told_s <= int(answer.header("retry-after")) <= told_s + 2 for answer in answers] == [True, True]
+
+
+@pytest.fixture
+def set_pace(own):
+    """Say how long deliveries take, as a courier does."""
+    shared = SharedState.open(own.store / "shared")
+    yield Pace(shared, "patient").note
+    shared.cells[shared.slot("pace:patient")] = 0.0
+    shared.close()
+
+
+def test_what_waits_behind_others_is_to_be_looked_at_when_they_are_done(own, name, set_pace):
+    queue(own, f"{name}-1")
+    places = read_snapshot(own.store / "snapshot.json").upstreams["patient"].concurrency
+    with closing(sqlite3.connect(own.store / "entrepot.db", timeout=10)) as db:
+        ((ahead,),) = db.execute("SELECT sum(unfinished) FROM queues WHERE partner = 'azure'").fetchall()
+    set_pace(20.0 * places / ahead)
+
+    answer = queue(own, f"{name}-2")
+
+    assert int(answer.header("retry-after")) == 20
+    assert 1 <= int(look(own, answer.data["transaction"]).header("retry-after")) <= 20
 
 
 def test_lists_page_through_all_of_the_partners_own(own, name):
@@ -307,7 +358,8 @@ def test_one_that_may_have_been_sent_cannot_be_cancelled(own, assert_problem, na
 def test_accepted_writes_are_counted_and_logged(own, name):
     answer = queue(own, name)
 
-    assert 'entrepot_transactions_accepted_total{endpoint="queued"}' in own.call("GET", "/metrics").body.decode()
+    counted = b'entrepot_transactions_accepted_total{endpoint="queued"}'
+    assert eventually(lambda: counted in own.call("GET", "/metrics").body)
     lines = own.log_lines(answer.header("x-request-id"))
     assert any("POST /v1/queued/" in line and " 202 " in line for line in lines)
     look(own, answer.data["transaction"])

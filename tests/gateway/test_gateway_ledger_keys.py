@@ -6,10 +6,24 @@ import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
-from ledgers import fixture, key, memories, row, rows
+from ledgers import (
+    claimed,
+    fixture,
+    is_being_written,
+    key,
+    locked,
+    lose_leases,
+    memories,
+    refusing_transactions,
+    row,
+    rows,
+    slow_to_note_keys,
+)
 from problems import ProblemCheck
+from rawclient import BrokenAnswerError
 from running import eventually
 from upstream import answers, gated, resets
 
@@ -147,6 +161,18 @@ def test_repetition_after_an_unknown_outcome_is_the_same_transaction(own, upstre
     assert keys[0] == keys[1]
 
 
+def test_repetition_that_was_not_sent_does_not_free_the_key_of_a_try_that_was(own, upstream, name):
+    upstream.plan(f"/plain-fragile/{name}", resets())
+    lost = post(own, f"/plain-fragile/{name}", key(name))
+    before = claimed(own)
+
+    unsent = post(own, f"/plain-fragile/{name}", key(name))
+
+    assert [lost.status, unsent.status] == [503, 503]
+    assert len(upstream.seen_at(f"/plain-fragile/{name}")) == 1
+    assert claimed(own) == before
+
+
 def test_key_of_another_request_is_refused(own, assert_problem, name):
     first = post(own, f"/plain/{name}", key(name))
 
@@ -203,7 +229,9 @@ def test_client_that_hangs_up_gets_the_answer_when_it_repeats(own, upstream, nam
         wire.reset()
     gate.set()
 
-    assert eventually(lambda: own.call("POST", f"/v1/plain/{name}", key(name), token="shop").body == b"done", 2.0, 0.1)
+    assert eventually(
+        lambda: own.call("POST", f"/v1/plain/{name}", key(name), token="shop").body == b"done", every_s=0.1
+    )
     assert len(upstream.seen_at(f"/plain/{name}")) == 1
 
 
@@ -242,44 +270,141 @@ def test_what_was_answered_202_survives_a_kill(own, name):
 
 @pytest.mark.slow
 def test_killed_worker_leaves_a_key_that_continues_the_same_transaction(own, upstream, name):
-    upstream.plan(f"/plain/{name}", gated(threading.Event()))
+    path = f"/prompt-plain/{name}"
+    upstream.plan(path, gated(threading.Event()))
     with own.wire() as wire:
-        wire.send(own.head("POST", f"/v1/plain/{name}", key(name), token="shop"))
-        assert eventually(lambda: upstream.seen_at(f"/plain/{name}"))
+        wire.send(own.head("POST", f"/v1{path}", key(name), token="shop"))
+        assert eventually(lambda: upstream.seen_at(path))
         os.kill(own.worker_of(wire), signal.SIGKILL)
-    upstream.plan(f"/plain/{name}", answers(b"done"))
-    own.wait_ready()
+    upstream.plan(path, answers(b"done"))
 
-    assert own.call("POST", f"/v1/plain/{name}", key(name), token="shop").status == 409
-    assert eventually(lambda: own.call("POST", f"/v1/plain/{name}", key(name), token="shop").status == 200, 8.0, 0.3)
-    keys = {each.header("idempotency-key") for each in upstream.seen_at(f"/plain/{name}")}
+    found = []
+
+    def is_answered():
+        with suppress(BrokenAnswerError):  # by the worker that was killed
+            found.append(own.call("POST", f"/v1{path}", key(name), token="shop").status)
+        return found[-1:] == [200]
+
+    assert eventually(is_answered, every_s=0.3)
+    assert set(found[:-1]) == {409}
+    own.wait_ready()
+    keys = {each.header("idempotency-key") for each in upstream.seen_at(path)}
     assert len(keys) == 1
+
+
+def worker_of(own, wire):
+    """Return the process that serves *wire*."""
+    wire.send(own.head("GET", "/v1/plain/x", token="shop"))
+    assert wire.answer().status == 200
+    return own.worker_of(wire)
+
+
+def outlive_a_lease(worker):
+    """Let *worker* stand still for longer than the lease of a key lasts where the upstream has two seconds."""
+    os.kill(worker, signal.SIGSTOP)
+    time.sleep(4.2)
+    os.kill(worker, signal.SIGCONT)
+
+
+@pytest.mark.slow
+def test_worker_that_stood_still_until_its_lease_was_over_sends_nothing(own, upstream, assert_problem, name):
+    path = f"/prompt-plain/{name}"
+    with own.wire(timeout_s=20) as wire, slow_to_note_keys(own):
+        worker = worker_of(own, wire)
+        wire.send(own.head("POST", f"/v1{path}", key(name), token="shop"))
+        assert eventually(lambda: is_being_written(own), every_s=0.01)
+        outlive_a_lease(worker)
+        late = wire.answer()
+
+    again = post(own, path, key(name), body=b"")
+
+    assert_problem(late, 503, "upstream-unavailable")
+    assert again.status == 200
+    assert len(upstream.seen_at(path)) == 1
+
+
+@pytest.mark.slow
+def test_worker_whose_key_could_not_be_noted_for_long_has_its_whole_lease(own, upstream, name):
+    path = f"/prompt-plain/{name}"
+    with own.wire(timeout_s=20) as wire:
+        worker = worker_of(own, wire)
+        with locked(own):
+            wire.send(own.head("POST", f"/v1{path}", key(name), token="shop"))
+            time.sleep(0.5)
+            outlive_a_lease(worker)
+        late = wire.answer()
+
+    again = post(own, path, key(name), body=b"")
+
+    assert (late.status, again.status) == (200, 200)
+    assert again.header("idempotency-replayed") == "true"
+    assert len(upstream.seen_at(path)) == 1
 
 
 @pytest.mark.slow
 def test_change_that_a_killed_worker_began_is_put_by_until_the_upstream_has_settled(own, upstream, name):
-    number = 1000 + len(rows(own))
+    number, before = 1000 + len(rows(own)), len(upstream.seen_at("/jsonrpc"))
     upstream.plan("/jsonrpc", gated(threading.Event()))
     head = own.head(
-        "PATCH", f"/v1/hasty-orders/{number}", "Content-Type: application/json", key(name), token="shop", body=b"{}"
+        "PATCH", f"/v1/unhurried-orders/{number}", "Content-Type: application/json", key(name), token="shop", body=b"{}"
     )
     with own.wire() as wire:
         wire.send(head)
-        assert eventually(lambda: upstream.seen_at("/jsonrpc"))
+        assert eventually(lambda: len(upstream.seen_at("/jsonrpc")) > before)
         os.kill(own.worker_of(wire), signal.SIGKILL)
     own.wait_ready()
 
     found = []
 
     def is_accepted():
-        found.append(own.call_json("PATCH", f"/v1/hasty-orders/{number}", b"{}", key(name), token="shop"))
+        found.append(own.call_json("PATCH", f"/v1/unhurried-orders/{number}", b"{}", key(name), token="shop"))
         return found[-1].status == 202
 
-    assert eventually(is_accepted, 8.0, 0.3), found[-1]
+    assert eventually(is_accepted, every_s=0.3), found[-1]
     assert {answer.status for answer in found[:-1]} <= {409}
     mine = row(own, found[-1])
     assert (mine["state"], mine["applied"]) == ("waiting", "unknown")
     assert mine["due_at"] >= time.time() + 2
+
+
+@pytest.mark.slow
+def test_change_that_a_killed_worker_began_is_put_by_as_long_when_it_is_not_to_be_waited_for(own, upstream, name):
+    number = 3000 + len(rows(own))
+    upstream.plan("/jsonrpc", gated(threading.Event()))
+    path, before = f"/v1/unhurried-orders/{number}", len(upstream.seen_at("/jsonrpc"))
+    with own.wire() as wire:
+        wire.send(own.head("PATCH", path, "Content-Type: application/json", key(name), token="shop", body=b"{}"))
+        assert eventually(lambda: len(upstream.seen_at("/jsonrpc")) > before)
+        os.kill(own.worker_of(wire), signal.SIGKILL)
+    own.wait_ready()
+    lose_leases(own)
+
+    answer = own.call_json("PATCH", path, b"{}", key(name), "Prefer: respond-async", token="shop")
+
+    mine = row(own, answer)
+    assert (answer.data["state"], mine["state"], mine["applied"]) == ("waiting", "waiting", "unknown")
+    assert mine["due_at"] == mine["rests_until"] >= time.time() + 2
+    assert 3 <= int(answer.header("retry-after")) <= 5
+
+
+@pytest.mark.slow
+def test_change_that_can_neither_be_repeated_nor_put_by_is_answered_all_the_same(own, upstream, assert_problem, name):
+    number, before = 2000 + len(rows(own)), len(upstream.seen_at("/jsonrpc"))
+    upstream.plan("/jsonrpc", gated(threading.Event()))
+    head = own.head(
+        "PATCH", f"/v1/unhurried-orders/{number}", "Content-Type: application/json", key(name), token="shop", body=b"{}"
+    )
+    with refusing_transactions(own):
+        with own.wire() as wire:
+            wire.send(head)
+            assert eventually(lambda: len(upstream.seen_at("/jsonrpc")) > before)
+            os.kill(own.worker_of(wire), signal.SIGKILL)
+        own.wait_ready()
+        lose_leases(own)
+
+        answer = own.call_json("PATCH", f"/v1/unhurried-orders/{number}", b"{}", key(name), token="shop")
+
+    assert_problem(answer, 503, "store-unavailable", detail="repeat it with the same idempotency-key")
 
 
 @pytest.mark.slow
@@ -297,15 +422,18 @@ def test_too_little_free_space_stops_what_would_be_stored(own, assert_problem, n
     own.write_settings(more="[ledger]\nmin_free = 1024GiB\n")
     own.start()
     own.wait_ready()
-    time.sleep(0.5)
+    # What is free is looked up now and then.
+    assert eventually(lambda: post(own, f"/queued/{name}-first").status == 503)
     queued, direct = post(own, f"/queued/{name}"), post(own, f"/plain/{name}")
     looked = own.call("GET", "/transactions", token="shop")
+    told = eventually(lambda: b"\nentrepot_store_full 1.0\n" in own.call("GET", "/metrics").body)
     own.stop()
     own.write_settings()
 
-    assert_problem(queued, 503, "store-unavailable", alive=False)
+    assert_problem(queued, 503, "store-unavailable", detail="was not accepted", alive=False)
     assert int(queued.header("retry-after")) >= 1
     assert (direct.status, looked.status) == (200, 200)
+    assert told
 
 
 @pytest.mark.slow
@@ -326,7 +454,7 @@ def test_database_that_is_away_at_the_start_stops_writes_alone_until_it_is_back(
         kept.rename(store)
 
     assert (read.status, direct.status) == (200, 200)
-    assert_problem(queued, 503, "store-unavailable", alive=False)
+    assert_problem(queued, 503, "store-unavailable", detail="was not accepted", alive=False)
     assert_problem(looked, 503, "store-unavailable", alive=False)
     began = time.monotonic()
     assert eventually(lambda: post(own, f"/queued/{name}", timeout_s=20).status == 202, 10.0, 0.2)

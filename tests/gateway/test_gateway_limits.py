@@ -1,5 +1,6 @@
 """Rate limits hold over all workers, say what is left, and let through what was promised."""
 
+import json
 import re
 import threading
 import time
@@ -86,6 +87,113 @@ def limit_left(gateway):
     return int(re.search(r"r=(\d+)", answer.header("ratelimit"))[1])
 
 
+def test_a_quota_holds_over_both_workers_and_a_restart_and_is_told_beside_the_rate(make_daemon):
+    gateway = make_daemon()
+    answers = []
+    with gateway.one_wire_for_each_worker() as wires:
+        for _ in range(2):
+            for wire in wires:
+                wire.send(gateway.head("GET", "/v1/echo/planned", token="planned"))
+                answers.append(wire.answer())
+    gateway.stop()
+    gateway.start()
+    gateway.wait_ready()
+    answers += [gateway.call("GET", "/v1/rated", token="planned") for _ in range(2)]
+
+    assert [answer.status for answer in answers] == [200] * 6
+    assert [_left(answer, "day") for answer in answers] == [5, 4, 3, 2, 1, 0]
+    assert answers[0].header("ratelimit-policy") == '"burst";q=20;w=1, "day";q=6;w=86400'
+    assert _left(answers[-1], "endpoint") < 10
+
+    refused = gateway.call("GET", "/v1/echo/planned", token="planned")
+    assert (refused.status, refused.header("content-type")) == (429, "application/problem+json")
+    assert "quota of the day" in json.loads(refused.body)["detail"]
+    until_midnight = 86_400 - time.time() % 86_400
+    assert abs(int(refused.header("retry-after")) - until_midnight) < 3
+    assert _left(refused, "day") == 0
+    assert gateway.call("GET", "/v1/echo/x", token="shop").status == 200
+
+
+def test_answer_tells_of_all_policies_and_a_refusal_by_one_spares_those_after_it(gateway, upstream):
+    with gateway.wire() as wire:
+        # At once: a burst that takes its time is given a new one meanwhile.
+        wire.send(gateway.head("GET", "/v1/rated", token="planned") * 6)
+        answers = [wire.answer() for _ in range(6)]
+    passed, refused = ([answer for answer in answers if answer.status == status] for status in (200, 429))
+
+    assert len(passed) + len(refused) == 6
+    assert len(refused) >= 1
+    for answer in answers:
+        assert answer.header("ratelimit-policy") == '"burst";q=20;w=1, "endpoint";q=4;w=4, "day";q=6;w=86400'
+        assert re.fullmatch(
+            r'"burst";r=\d+;t=\d+, "endpoint";r=\d+;t=\d+, "day";r=\d+;t=\d+', answer.header("ratelimit")
+        )
+    assert {_left(answer, "endpoint") for answer in refused} == {0}
+    assert {_left(answer, "day") for answer in refused} == {6 - len(passed)}
+    assert {answer.header("retry-after") for answer in refused} == {"1"}
+    assert len(upstream.seen_at("/rated")) >= len(passed)
+    assert "endpoint" in refused[-1].json()["detail"]
+
+
+def use_up(gateway, wire, target, last):
+    """Send more requests than the rate of ``metered`` allows, and *last* with them; its answer is the next.
+
+    They are sent at once: a rate that is not used up in time is given anew meanwhile.
+    """
+    count = 4 * BURST
+    wire.send(gateway.head("GET", target, token="metered") * count + last)
+    for _ in range(count):
+        wire.answer()
+
+
+def test_refused_write_reaches_nobody_and_goes_through_later_with_the_same_key(gateway, upstream, assert_problem, name):
+    line = f'Idempotency-Key: "{name}"'
+    with gateway.wire() as wire:
+        head = gateway.head("POST", f"/v1/echo/{name}", line, token="metered", body=b"{}")
+        use_up(gateway, wire, "/v1/echo/x", head)
+        refused = wire.answer()
+        sent = len(upstream.seen_at(f"/echo/{name}"))
+        time.sleep(int(refused.header("retry-after")))
+        wire.send(head)
+        later = wire.answer()
+
+    assert_problem(refused, 429, "too-many-requests")
+    assert sent == 0
+    assert later.status == 200
+    assert len(upstream.seen_at(f"/echo/{name}")) == 1
+
+
+def test_refusal_comes_before_the_body_and_the_connection_goes_on(gateway, assert_problem):
+    with gateway.wire() as wire:
+        post = gateway.head("POST", "/v1/echo/x", "Content-Type: text/plain", token="metered", body=b"a" * 100_000)
+        use_up(gateway, wire, "/v1/echo/x", post)
+        assert_problem(wire.answer(), 429, "too-many-requests")
+        wire.send(gateway.head("GET", "/v1/echo/x", token="shop"))
+        assert wire.answer().status == 200
+
+
+def test_limits_of_the_client_hold_for_its_transactions_too(gateway, assert_problem):
+    with gateway.wire() as wire:
+        use_up(gateway, wire, "/transactions", gateway.head("GET", "/transactions", token="metered"))
+        refused = wire.answer()
+
+    assert_problem(refused, 429, "too-many-requests")
+    assert refused.header("ratelimit-policy") == f'"burst";q={BURST};w=5'
+
+
+def test_request_that_may_not_be_made_uses_up_nothing(gateway):
+    before = limit_left(gateway)
+
+    refused = [gateway.call("GET", "/v1/closed", token="steady") for _ in range(5)]
+
+    assert {answer.status for answer in refused} == {403}
+    assert limit_left(gateway) >= before - 1
+
+
+def _left(answer, policy):
+    return int(re.search(rf'"{policy}";r=(\d+)', answer.header("ratelimit"))[1])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [1.5, 15.0])
 def test_any_window_holds_at_most_what_was_promised_and_98_percent_of_it(gateway, seconds):
@@ -124,5 +232,20 @@ def check_windows(gateway, seconds):
             # Each request was decided between its sending and its answer, so this window is the widest it can be.
             window_s = max(1.0, passed[last][1] - min(sent for sent, _ in passed[first : last + 1]))
             assert last - first + 1 <= burst + per_second * window_s + 1e-6
-    promised = burst + per_second * (max(offered) - min(offered))
-    assert 0.98 * promised - 1 <= len(passed) <= promised + 1
+    most = burst + per_second * (max(offered) - min(offered))
+    assert 0.98 * promised(sorted(offered), per_second, burst) - 1 <= len(passed) <= most + 1
+
+
+def promised(offered, per_second, burst):
+    """Return how many of what was *offered* at these times a client must get, when it starts with its burst.
+
+    A client that was kept from the processor has offered nothing meanwhile, and its burst is all that it has saved up.
+    """
+    left, count, before = burst, 0, offered[0]
+    for at in offered:
+        left = min(burst, left + (at - before) * per_second)
+        before = at
+        if left >= 1:
+            left -= 1
+            count += 1
+    return count

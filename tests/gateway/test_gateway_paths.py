@@ -267,6 +267,10 @@ def test_metrics_and_details_are_for_allowed_networks(gateway, assert_problem):
     assert "upstreams" in gateway.call("GET", "/status").json()
 
 
+def test_status_says_the_sockets_that_the_gateway_has(gateway):
+    assert gateway.call("GET", "/status").json()["listening"] == [f"127.0.0.1:{gateway.port}"]
+
+
 def test_forwarded_for_does_not_open_the_metrics(gateway, assert_problem):
     answer = gateway.call(
         "GET", "/metrics", "X-Forwarded-For: 127.0.0.1", "Forwarded: for=127.0.0.1", source="127.5.0.1"

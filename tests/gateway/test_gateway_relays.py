@@ -64,7 +64,7 @@ def test_answer_of_any_framing_is_passed_on(gateway, upstream, name, case):
     data, status, body = BODILESS[case]
     upstream.plan(f"/echo/{name}", sends(data))
 
-    with gateway.wire(timeout_s=3) as wire:
+    with gateway.wire() as wire:
         wire.send(gateway.head("GET", f"/v1/echo/{name}", token="shop") + gateway.head("GET", "/status"))
         answer = wire.answer()
         following = wire.answer()
@@ -113,7 +113,7 @@ def test_early_answer_while_the_body_is_sent_reaches_the_client(gateway, upstrea
 
     upstream.plan(f"/lasting/{name}", script)
     head = gateway.head("POST", f"/v1/lasting/{name}", "Content-Length: 5000000", token="shop")
-    with gateway.wire(timeout_s=3) as wire:
+    with gateway.wire() as wire:
         wire.send(head + b"x" * 100_000)
         answer = wire.answer()
 

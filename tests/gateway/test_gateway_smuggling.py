@@ -203,7 +203,7 @@ def test_ambiguous_request_is_refused_and_what_follows_is_not_served(gateway, up
     token = f"Authorization: Bearer {gateway.tokens['shop']}\r\n".encode()
     followers = b"GET /v1/echo/%b-smuggled HTTP/1.1\r\n%b%b\r\n" % (name.encode(), HOST, token)
     data = SHAPES[shape].replace(b"{token}", token).replace(b"{name}", name.encode()) + followers
-    with gateway.wire(timeout_s=3) as wire:
+    with gateway.wire() as wire:
         wire.send(data)
         answer = wire.answer()
         rest = wire.ends()
@@ -220,7 +220,7 @@ def test_ambiguous_request_is_refused_and_what_follows_is_not_served(gateway, up
 
 @pytest.mark.parametrize("version", [b"HTTP/0.9", b"HTTP/2.0", b"HTTP/1.2", b"HTTP/3.0", b"HTTP/9.9"])
 def test_other_version_is_505(gateway, assert_problem, version):
-    with gateway.wire(timeout_s=3) as wire:
+    with gateway.wire() as wire:
         wire.send(b"GET /status %b\r\n%b\r\n" % (version, HOST))
         answer = wire.answer()
 
@@ -235,7 +235,7 @@ def test_upgrade_with_a_body_is_not_implemented(gateway, upstream, name, assert_
     head = gateway.head(
         "POST", f"/v1/echo/{name}", "Upgrade: websocket", "Connection: Upgrade", "Content-Length: 3", token="shop"
     )
-    with gateway.wire(timeout_s=3) as wire:
+    with gateway.wire() as wire:
         wire.send(head + b"abc")
 
         assert_problem(wire.answer(), 501, "not-implemented")
@@ -303,7 +303,7 @@ def test_request_behind_a_refused_one_on_the_same_connection_is_not_served(gatew
 
 
 def test_broken_off_request_line_is_no_request(gateway):
-    with gateway.wire(timeout_s=3) as wire:
+    with gateway.wire() as wire:
         wire.send(b"GET /v1/echo/half HT")
         wire.sock.shutdown(1)
 

@@ -7,6 +7,8 @@ import pytest
 from rawclient import BrokenAnswerError
 from upstream import message, streams
 
+from timing import least_s
+
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n"
 
@@ -47,19 +49,22 @@ def test_endless_answer_ends_when_the_client_goes(gateway, upstream, name):
         while got < 1_000_000:
             got += len(wire.sock.recv(65536))
 
-    assert gone.wait(2.0), "the upstream still sends"
+    assert gone.wait(10), "the upstream still sends"
 
 
 def test_endless_answer_ends_at_the_timeout(gateway, upstream, name):
     endless = streams(CHUNKED, b"x" * 10, framed=True)
-    upstream.plan(f"/echo/{name}", endless)
-    begun = time.monotonic()
+    upstream.plan(f"/hasty/{name}", endless)
 
-    with gateway.wire(timeout_s=5) as wire:
-        wire.send(gateway.head("GET", f"/v1/echo/{name}", token="shop"))
-        with pytest.raises((BrokenAnswerError, ConnectionResetError)):
-            wire.answer()
-    assert time.monotonic() - begun < 2.5
+    def took_s():
+        begun = time.monotonic()
+        with gateway.wire() as wire:
+            wire.send(gateway.head("GET", f"/v1/hasty/{name}", token="shop"))
+            with pytest.raises((BrokenAnswerError, ConnectionResetError)):
+                wire.answer()
+        return time.monotonic() - begun
+
+    assert least_s(took_s, 2.5) < 2.5
 
 
 def test_endless_answer_is_not_cached(gateway, upstream, name):
@@ -88,7 +93,7 @@ def test_body_is_streamed_to_the_upstream_as_it_comes(gateway, upstream, name):
     head = gateway.head("POST", f"/v1/lasting/{name}", "Transfer-Encoding: chunked", token="shop")
     with gateway.wire() as wire:
         wire.send(head + b"5\r\nfirst\r\n")
-        assert begun.wait(2.0), "the upstream sees nothing before the body is whole"
+        assert begun.wait(10), "the upstream sees nothing before the body is whole"
         wire.send(b"6\r\nsecond\r\n0\r\n\r\n")
 
         assert wire.answer().body == b"firstsecond"
@@ -99,11 +104,11 @@ def test_answer_is_streamed_to_the_client_as_it_comes(gateway, upstream, name):
 
     def script(request):
         request.send(CHUNKED + b"5\r\nfirst\r\n")
-        gate.wait(5)
+        gate.wait(10)
         request.send(b"6\r\nsecond\r\n0\r\n\r\n")
 
     upstream.plan(f"/lasting/{name}", script)
-    with gateway.wire(timeout_s=5) as wire:
+    with gateway.wire() as wire:
         wire.send(gateway.head("GET", f"/v1/lasting/{name}", token="shop"))
         got = b""
         while b"first" not in got:
@@ -129,7 +134,7 @@ def test_upload_waits_for_an_upstream_that_does_not_read(gateway, upstream, name
     gate = threading.Event()
 
     def script(request):
-        gate.wait(5)
+        gate.wait(10)
         request.send(message(str(len(request.read_body())).encode()))
 
     upstream.plan(f"/lasting/{name}", script)

@@ -6,7 +6,9 @@ import time
 from uuid import uuid4
 
 import jwt
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from entrepot.identity.keys import Keyring
+from entrepot.identity.master import MasterKey
 
 
 class Mint:
@@ -15,7 +17,7 @@ class Mint:
     def __init__(self, genuine: str, keys):
         self.header = jwt.get_unverified_header(genuine)
         self.claims = jwt.decode(genuine, options={"verify_signature": False})
-        self.key = load_pem_private_key((keys / f"{self.header['kid']}.pem").read_bytes(), None)
+        self.key = Keyring.open(keys, MasterKey("auto", keys.parent)).current.private
 
     def token(self, *, header=None, key=None, drop=(), **claims) -> str:
         """Return a token with other *header* members and *claims*, without those in *drop*; a new ``jti`` each."""

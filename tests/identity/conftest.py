@@ -4,6 +4,7 @@ import orjson
 import pytest
 
 from entrepot.identity.keys import Keyring
+from entrepot.identity.master import MasterKey
 from entrepot.identity.partners import Client
 from entrepot.identity.revocation import Revocations
 from entrepot.identity.tokens import Verifier, issue
@@ -24,9 +25,27 @@ class Counter:
         self.value += 1
 
 
+class Clock:
+    """A clock that moves when someone sleeps."""
+
+    def __init__(self, now):
+        self.now = now
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
 @pytest.fixture
 def now():
     return NOW
+
+
+@pytest.fixture
+def clock(now):
+    return Clock(now)
 
 
 @pytest.fixture
@@ -40,8 +59,14 @@ def client():
 
 
 @pytest.fixture
-def keyring(tmp_path):
-    return Keyring.open(tmp_path / "keys")
+def master(tmp_path):
+    """The master key of the store, made by the first who needs it."""
+    return MasterKey("auto", tmp_path)
+
+
+@pytest.fixture
+def keyring(tmp_path, master):
+    return Keyring.open(tmp_path / "keys", master)
 
 
 @pytest.fixture

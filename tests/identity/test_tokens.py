@@ -10,7 +10,7 @@ from entrepot.errors import BadRequest, InvalidToken, TooManyRequests
 from entrepot.identity.budget import FailureBudget
 from entrepot.identity.keys import Keyring
 from entrepot.identity.partners import Client
-from entrepot.identity.revocation import Revocation
+from entrepot.identity.revocation import Revocation, Switch
 from entrepot.identity.tokens import MAX_LIFETIME_S, Verifier, issue, read
 
 
@@ -123,6 +123,64 @@ def test_a_revocation_by_another_process_forgets_its_tokens(verifier, open_revoc
         verifier.claims(token, now)
 
 
+class NoScan(dict):
+    """Remembered tokens that may be looked up and not gone through."""
+
+    def items(self):
+        raise AssertionError("all remembered tokens were gone through")
+
+
+def test_single_revocations_are_found_without_going_through_what_is_remembered(
+    verifier, revocations, open_revocations, make_token, now
+):
+    tokens = [make_token() for _ in range(4)]
+    claims = [verifier.claims(token, now) for token in tokens]
+    verifier.remembered = NoScan(verifier.remembered)
+
+    revocations.add(Revocation("jti", claims[0].jti, now, now + 3600))
+    open_revocations().add(Revocation("jti", claims[2].jti, now, now + 3600))
+    open_revocations().add(Revocation("jti", "of someone else", now, now + 3600))
+    verifier.refresh()
+
+    assert list(verifier.remembered) == [tokens[1], tokens[3]]
+
+
+@pytest.mark.parametrize(("kind", "name"), [("client", "shop"), ("partner", "acme")])
+def test_tokens_of_a_disabled_caller_are_forgotten_and_refused_and_come_back(
+    verifier, revocations, make_token, now, kind, name
+):
+    token = make_token()
+    verifier.claims(token, now)
+
+    revocations.add(Switch(kind, name, disabled=True, at=now))
+    verifier.refresh()
+
+    assert verifier.remembered == {}
+    with pytest.raises(InvalidToken, match=f"the {kind} is disabled"):
+        verifier.claims(token, now)
+
+    revocations.add(Switch(kind, name, disabled=False, at=now))
+    verifier.refresh()
+    assert verifier.claims(token, now)
+
+
+def test_a_verifier_that_slept_over_two_gatherings_forgets_what_was_revoked(
+    verifier, revocations, open_revocations, make_token, now
+):
+    tokens = [make_token() for _ in range(3)]
+    claims = [verifier.claims(token, now) for token in tokens]
+    other = open_revocations()
+    other.compact(now, is_whole=True)
+    verifier.refresh()
+
+    for number in range(2):
+        other.add(Revocation("jti", claims[number].jti, now, now + 3600))
+        other.compact(now + number + 1)
+    verifier.refresh()
+
+    assert list(verifier.remembered) == [tokens[2]]
+
+
 def test_a_deleted_key_ends_its_tokens(verifier, keyring, make_token, now, tmp_path):
     old = make_token()
     verifier.claims(old, now)
@@ -131,7 +189,7 @@ def test_a_deleted_key_ends_its_tokens(verifier, keyring, make_token, now, tmp_p
     new = make_token()
     verifier.claims(new, now)
 
-    (tmp_path / f"keys/{kid}.pem").unlink()
+    (tmp_path / f"keys/{kid}.key").unlink()
     verifier.refresh()
 
     assert list(verifier.remembered) == [new]
@@ -164,7 +222,7 @@ def test_unknown_keys_make_the_disk_work_ten_times_a_second_at_most(verifier, ke
 
 def test_a_bad_key_file_does_not_stop_the_verifier(verifier, make_token, now, tmp_path, caplog):
     token = make_token()
-    (tmp_path / "keys/bad.pem").write_bytes(b"")
+    (tmp_path / "keys/bad.key").write_bytes(b"")
     verifier.refresh()
 
     assert verifier.claims(token, now)
@@ -209,21 +267,38 @@ def test_a_token_is_read_when_it_is_ours_and_expired(keyring, make_token, now):
         read(keyring, token[:-4] + b"AAAA")
 
 
-def test_too_many_wrong_signatures_of_one_source_are_not_even_looked_at(verifier, make_token, now):
+def wrong(token):
+    return token[:-4] + b"AAAA"
+
+
+def test_too_many_wrong_signatures_of_one_source_are_told_so_and_shut_out_no_good_one(verifier, make_token, now):
     verifier._failures = FailureBudget(per_source=3)
-    good = make_token()
-    remembered = make_token()
-    verifier.claims(remembered, now, "192.0.2.1")
     for _ in range(3):
         with pytest.raises(InvalidToken):
-            verifier.claims(make_token()[:-4] + b"AAAA", now, "192.0.2.1")
+            verifier.claims(wrong(make_token()), now, "192.0.2.1")
 
     with pytest.raises(TooManyRequests) as refused:
-        verifier.claims(good, now, "192.0.2.1")
+        verifier.claims(wrong(make_token()), now, "192.0.2.1")
 
     assert refused.value.retry_after_s == 1.0
-    assert verifier.refused == 3
-    assert verifier.claims(good, now, "192.0.2.2")
+    assert verifier.refused == 4
+    assert verifier.claims(make_token(), now, "192.0.2.1").client == "shop"
+    assert verifier.claims(make_token(), now, "192.0.2.2").client == "shop"
+
+
+def test_wrong_signatures_without_end_are_not_even_looked_at(verifier, make_token, now):
+    verifier._failures = FailureBudget(per_source=3, more=2)
+    remembered = make_token()
+    verifier.claims(remembered, now, "192.0.2.1")
+
+    for _ in range(9):
+        with pytest.raises((InvalidToken, TooManyRequests)):
+            verifier.claims(wrong(make_token()), now, "192.0.2.1")
+
+    assert verifier.refused == 5
+    with pytest.raises(TooManyRequests):
+        verifier.claims(make_token(), now, "192.0.2.1")
+    assert verifier.claims(make_token(), now, "192.0.2.2")
     assert verifier.claims(remembered, now, "192.0.2.1")
     assert verifier.claims(make_token(), now + 1, "192.0.2.1")
 
@@ -247,7 +322,7 @@ def test_all_sources_together_have_a_budget_too():
     [("2001:db8::1", "2001:db8::ffff:2"), ("::ffff:192.0.2.1", "192.0.2.1"), ("no:address", "no:address"), ("", "")],
 )
 def test_addresses_of_one_host_are_one_source(one, other):
-    budget = FailureBudget(per_source=1)
+    budget = FailureBudget(per_source=1, more=0)
     budget.check(one, 1.0)
     budget.failed(one)
 

@@ -1,6 +1,6 @@
-"""A process that accepts work: ``ledger_process.py URL COUNT [KEY]``, for tests of several at once and of kill -9.
+"""A process that accepts work: ``ledger_process.py URL COUNT [KEY…]``, for tests of several at once and of kill -9.
 
-It prints ``ready``, waits for a line on its input, accepts COUNT transactions (all with the same KEY, or each without),
+It prints ``ready``; then, for each KEY or once without, it waits for a line on its input, accepts COUNT transactions,
 64 at a time, and prints the id of each as it is answered.
 """
 
@@ -14,37 +14,41 @@ from entrepot.ledger.intake import Intake
 from entrepot.store.engine import open_database
 
 
-async def main(url, count, name=None):
+async def main(url, count, *names):
     database = open_database(url)
-    loop = asyncio.get_running_loop()
-    intake = Intake(database, loop, wake=lambda: None, clock=lambda: 1_800_000_000.0)
-    left, over = count, loop.create_future()
-
-    def submit():
-        nonlocal left
-        if left:
-            left -= 1
-            quota = Quota(transactions=10**9, bytes=10**12)
-            intake.accept(Acceptance(new(), quota, key(name) if name else None), answered)
-            return
-        if not over.done():
-            over.set_result(None)
-
-    def answered(admission):
-        sys.stdout.write(f"{getattr(admission, 'id', admission)}\n")
-        sys.stdout.flush()
-        submit()
-
+    intake = Intake(database, asyncio.get_running_loop(), wake=lambda: None, clock=lambda: 1_800_000_000.0)
     print("ready", flush=True)
-    sys.stdin.readline()
-    for _ in range(min(count, 64)):
-        submit()
-    if left:
-        await over
+    for name in names or (None,):
+        sys.stdin.readline()
+        await accept(intake, count, name)
     intake.close()
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     database.close()
+
+
+async def accept(intake, count, name):
+    left, under_way, over = count, 0, asyncio.get_running_loop().create_future()
+    quota = Quota(transactions=10**9, bytes=10**12)
+
+    def submit():
+        nonlocal left, under_way
+        if left:
+            left, under_way = left - 1, under_way + 1
+            intake.accept(Acceptance(new(), quota, key(name) if name else None), answered)
+
+    def answered(admission):
+        nonlocal under_way
+        under_way -= 1
+        sys.stdout.write(f"{getattr(admission, 'id', admission)}\n")
+        sys.stdout.flush()
+        submit()
+        if not under_way:
+            over.set_result(None)
+
+    for _ in range(min(count, 64)):
+        submit()
+    await over
 
 
 asyncio.run(main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:]))

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from entrepot.ledger.claim import claim, next_due, reclaim
+from entrepot.ledger.acceptance import accept
+from entrepot.ledger.claim import claim, next_due
 from entrepot.ledger.entries import (
     Acceptance,
     Accepted,
@@ -18,11 +19,11 @@ from entrepot.ledger.entries import (
     Settlement,
     new_id,
 )
-from entrepot.ledger.intake import accept
+from entrepot.ledger.losses import reclaim
 from entrepot.ledger.reading import one
 from entrepot.ledger.settle import settle
 from entrepot.store.engine import Database
-from entrepot.store.ledger import queues, transactions
+from entrepot.store.ledger import idempotency_keys, queues, transactions
 
 NOW = 1_800_000_000.0
 DAY_S = 86_400.0
@@ -48,7 +49,7 @@ def key(name="k", request="r", **values):
 
 
 def attempt(outcome="delivered", **values):
-    return Attempt("host:1", NOW, NOW + 1, outcome, **({"status": 201} | values))
+    return Attempt("host:1", NOW, **({"ended_at": NOW + 1, "outcome": outcome, "status": 201} | values))
 
 
 @dataclass
@@ -129,6 +130,28 @@ class Ledger:
         with self.database.reading() as session:
             rows = session.connection().execute(select(queues)).all()
         return {(row.upstream, row.partner): (row.unfinished, row.bytes) for row in rows if row.unfinished}
+
+    def bytes(self, partner):
+        """Return how many bytes of *partner* the queues say are unfinished, dead, and kept."""
+        with self.database.reading() as session:
+            rows = session.connection().execute(select(queues).where(queues.c.partner == partner)).all()
+        return tuple(sum(getattr(row, name) for row in rows) for name in ("bytes", "dead_bytes", "kept_bytes"))
+
+    def counted(self, partner):
+        """Return the same as the tables have it."""
+        found = [0, 0, 0]
+        with self.database.reading() as session:
+            connection = session.connection()
+            rows = connection.execute(select(transactions).where(transactions.c.partner == partner)).all()
+            keys = connection.execute(select(idempotency_keys).where(idempotency_keys.c.partner == partner)).all()
+        for row in rows:
+            place = {"dead": 1, "delivered": 2, "cancelled": 2}.get(row.state, 0)
+            request = 0 if row.body is None else len(row.body) + len(row.facts) + len(row.target)
+            stored = request + len(row.answer or b"")
+            assert row.size == stored
+            found[place] += stored
+        found[2] += sum(len(row.answer) for row in keys if row.answer is not None and b'"gone"' not in row.answer)
+        return tuple(found)
 
     def unfinished(self):
         """Return how many the queues say are unfinished."""

@@ -149,6 +149,57 @@ def test_the_work_of_a_lost_courier_may_have_been_applied_and_is_due_again(ledge
     assert ledger.settle(second) is True
 
 
+def lose(ledger, times=1):
+    """Have what is due tried by couriers that are lost."""
+    for _ in range(times):
+        ledger.claim()
+        ledger.now += 31
+        assert ledger.reclaim() == 1
+
+
+def test_what_every_courier_is_lost_with_is_dead_after_its_age(ledger):
+    id_ = ledger.queue(expires_at=NOW + 60, order_key="k")
+    next_id = ledger.queue(order_key="k")
+
+    lose(ledger, 3)
+
+    sight = ledger.see(id_)
+    assert (sight.state, sight.applied, sight.attempts) == ("dead", "unknown", 3)
+    assert (sight.problem["code"], ledger.see(next_id).state) == ("outcome-unclear", "queued")
+    assert ledger.claim() == []
+    assert ledger.unfinished() == 1
+    assert ledger.bytes("azure") == ledger.counted("azure")
+
+
+def test_what_was_in_flight_when_its_host_went_down_for_longer_than_its_age_is_tried_again(ledger):
+    id_ = ledger.queue(expires_at=NOW + 60)
+    ledger.claim()
+    ledger.now += 4 * 3600
+    ledger.reclaim()
+    ledger.now += 31
+
+    assert ledger.reclaim() == 1
+
+    assert ledger.see(id_).state == "waiting"
+    assert len(ledger.claim()) == 1
+
+
+def test_what_three_couriers_in_a_row_were_lost_with_is_suspect_until_one_is_not(ledger):
+    ledger.queue()
+    lose(ledger, 2)
+    (lease,) = ledger.claim()
+    assert not lease.is_suspect
+    ledger.settle(lease, "waiting", "unknown", due_at=ledger.now)
+    lose(ledger, 3)
+
+    (suspect,) = ledger.claim()
+    assert suspect.is_suspect
+    ledger.settle(suspect, "waiting", "unknown", due_at=ledger.now)
+
+    (cleared,) = ledger.claim()
+    assert not cleared.is_suspect
+
+
 def test_the_work_of_a_held_client_is_held_when_its_courier_is_lost(ledger):
     id_ = ledger.queue()
     ledger.claim()

@@ -4,9 +4,10 @@ import pytest
 from ledger_support import DAY_S, NOW, attempt, key, new
 from sqlalchemy import event
 
-from entrepot.ledger.claim import claim, next_due, reclaim, renew
+from entrepot.ledger.acceptance import accept
+from entrepot.ledger.claim import claim, next_due, renew
 from entrepot.ledger.entries import Acceptance, ClaimRequest, Filters, Memory, Quota, Renewal, Settlement, new_id
-from entrepot.ledger.intake import accept
+from entrepot.ledger.losses import reclaim
 from entrepot.ledger.operate import cancel, replay, skip
 from entrepot.ledger.reading import backlog, listing, one
 from entrepot.ledger.retention import Retention, prune

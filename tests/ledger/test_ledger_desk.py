@@ -6,6 +6,9 @@ from entrepot.chassis.shared import SharedState
 from entrepot.ledger import operate
 from entrepot.ledger.desk import LedgerDesk
 from entrepot.ledger.entries import Filters
+from entrepot.store.audit import Actor, Change, Wanted, entries
+
+ADA = Actor("ada", "command", "an-operation-id")
 
 
 @pytest.fixture
@@ -60,7 +63,7 @@ def test_the_dead_of_every_partner_are_counted_where_they_were_to_go(ledger, des
 def test_a_hold_that_has_ended_holds_nothing(ledger, desk):
     ledger.deliver()
     ledger.queue()
-    desk.begin_maintenance(ledger.now + 60, by="ada")
+    desk.begin_maintenance(ledger.now + 60, actor=ADA)
     assert desk.maintenance().detail == "by ada"
     assert desk.outlook().eta_s is None
 
@@ -77,7 +80,7 @@ def test_pages_go_on_where_the_last_ended_while_what_they_held_changes(ledger, d
     ids = [ledger.die() for _ in range(5)]
 
     seen = [
-        desk.change("replay", [sight.id for sight in page], by="ada")
+        desk.change("replay", [sight.id for sight in page], actor=ADA)
         for page in desk.pages(Filters(states=("dead",), limit=2))
     ]
 
@@ -88,10 +91,10 @@ def test_couriers_are_woken_by_each_change(ledger, desk, counter):
     dead = ledger.die()
     seen = [counter.read()]
 
-    desk.change("replay", [dead], by="ada")
+    desk.change("replay", [dead], actor=ADA)
     seen.append(counter.read())
-    desk.begin_maintenance(None, by="ada")
-    assert desk.end_maintenance(by="ada")
+    desk.begin_maintenance(None, actor=ADA)
+    assert desk.end_maintenance(actor=ADA)
     seen.append(counter.read())
 
     assert seen == sorted(set(seen))
@@ -102,5 +105,42 @@ def test_erasing_goes_through_all_that_is_finished_in_steps(ledger, desk):
         ledger.deliver(body=b'{"email":"ada@example.com"}' if number else b"{}")
     kept = ledger.queue(body=b'{"email":"ada@example.com"}')
 
-    assert sum(desk.erase(partner=None, match=("email", "ada@example.com"), by="ada")) == 2
+    assert sum(each.count for each in desk.erase(partner=None, match=("email", "ada@example.com"), actor=ADA)) == 2
     assert desk.one(kept)[1].body == b'{"email":"ada@example.com"}'
+
+
+@pytest.fixture
+def audited(ledger):
+    def audited(**wanted):
+        with ledger.database.reading() as session:
+            return [entry.change for entry in entries(session, Wanted(**wanted), 100)]
+
+    return audited
+
+
+def test_each_transaction_that_an_operator_changes_stands_in_the_audit_log(ledger, desk, audited):
+    dead, queued = ledger.die(), ledger.queue()
+
+    desk.change("replay", [dead, queued, "unheard-of"], actor=ADA)
+
+    assert audited(actor="ada") == [Change("replay", "transaction", dead, {"state": "dead"}, {"state": "queued"})]
+
+
+def test_the_audit_log_says_what_was_erased_and_not_for_whom(ledger, desk, audited):
+    ledger.deliver(body=b'{"email":"ada@example.com"}')
+
+    list(desk.erase(partner="azure", match=("email", "ada@example.com"), actor=ADA))
+    list(desk.erase(partner="azure", match=("email", "ada@example.com"), actor=ADA))
+
+    assert audited() == [Change("erase", "transaction", "", None, {"partner": "azure", "field": "email", "number": 1})]
+
+
+def test_the_audit_log_says_when_deliveries_were_held_back(desk, audited):
+    desk.end_maintenance(actor=ADA)
+    desk.begin_maintenance(None, actor=ADA)
+    desk.end_maintenance(actor=ADA)
+
+    ended, begun = audited(kind="maintenance")
+
+    assert (begun.action, begun.before, begun.after["detail"]) == ("begin", None, "by ada")
+    assert (ended.action, ended.before, ended.after) == ("end", begun.after, None)

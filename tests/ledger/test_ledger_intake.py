@@ -1,10 +1,24 @@
 import pytest
-from ledger_support import ANSWER, DAY_S, NOW, PLAN, key, new
+from ledger_support import ANSWER, DAY_S, NOW, PLAN, attempt, key, new
 from sqlalchemy import select
 
-from entrepot.ledger.entries import Acceptance, Accepted, AnswerOf, GoOn, MemoryOf, PlanText, Quota, Refused, Replayed
-from entrepot.ledger.intake import accept, keep_answers, keep_memories
-from entrepot.ledger.operate import hold_client
+from entrepot.ledger.acceptance import accept
+from entrepot.ledger.entries import (
+    Acceptance,
+    Accepted,
+    AnswerOf,
+    GoOn,
+    MemoryOf,
+    PlanText,
+    Quota,
+    Refused,
+    Replayed,
+    new_id,
+)
+from entrepot.ledger.keys import keep_answers, keep_memories
+from entrepot.ledger.operate import cancel, hold, hold_client, release_client, replay
+from entrepot.ledger.recovery import hasten
+from entrepot.ledger.retention import Retention, prune
 from entrepot.store.ledger import idempotency_keys, plans, transactions
 
 
@@ -32,7 +46,7 @@ def test_a_batch_of_hundreds_is_accepted_in_its_order(ledger):
 
     admissions = ledger.accept(*items)
 
-    assert admissions == [Accepted(item.transaction.id) for item in items]
+    assert admissions == [Accepted(item.transaction.id, ahead=ahead) for ahead, item in enumerate(items)]
     assert [lease.body for lease in ledger.claim(1000)] == [str(number).encode() for number in range(337)]
 
 
@@ -73,6 +87,18 @@ def test_a_key_whose_direct_request_is_in_work_is_refused(ledger):
     assert ledger.bring(when="never", key=key()) == Refused("in-work")
     assert ledger.bring(when="always", key=key()) == Refused("in-work")
     assert ledger.count() == 0
+
+
+def test_the_lease_of_a_key_counts_from_when_it_is_noted(ledger):
+    waited = {"when": "never", "accepted_at": NOW - 4, "key": key(leased_until=NOW + 26)}
+
+    first = ledger.bring(**waited)
+
+    assert first.leased_until == NOW + 30
+    ledger.now += 29
+    assert ledger.bring(when="never", key=key()) == Refused("in-work")
+    ledger.now += 2
+    assert ledger.bring(when="never", key=key()) == GoOn(first.id, again=True)
 
 
 def test_a_key_whose_direct_request_was_answered_gives_the_answer_again(ledger):
@@ -126,14 +152,72 @@ def test_a_direct_request_whose_worker_was_lost_is_queued_as_the_same_transactio
 
     again = ledger.bring(when="always", key=key())
 
-    assert again == Accepted(first.id)
+    assert again == Accepted(first.id, state="waiting")
     (lease,) = ledger.claim()
     assert (lease.id, lease.applied, lease.memory) == (first.id, "unknown", {"write_date": "then"})
     assert ledger.bring(key=key()) == Accepted(first.id, replayed=True)
 
 
+def lost_change(ledger, **values):
+    """Lose the worker that sent a change directly, and return what becomes of the same request half a minute later."""
+    ledger.bring(when="behind", kind="update", key=key(), rest_s=20.0, **values)
+    ledger.now += 31
+    return {"kind": "update", "key": key(leased_until=ledger.now + 30), "rest_s": 20.0, "due_at": ledger.now, **values}
+
+
+def hold_back(ledger, how):
+    if how == "hold":
+        ledger.do(hold, "erp", "maintenance", "", None, NOW)
+    elif how == "behind":
+        ledger.queue(order_key="k")
+    return "always" if how == "at once" else "behind"
+
+
+@pytest.mark.parametrize("how", ["directly", "at once", "hold", "behind"])
+def test_a_change_whose_worker_was_lost_rests_however_it_goes_on(ledger, how):
+    again = lost_change(ledger, order_key="k")
+    when = hold_back(ledger, how)
+
+    accepted = ledger.bring(when=when, **again)
+
+    assert (accepted.state, accepted.due_at) == ("waiting", ledger.now + 20)
+    found = ledger.row(accepted.id)
+    assert (found.state, found.applied, found.rests_until) == ("waiting", "unknown", ledger.now + 20)
+    assert found.due_at == (None if how == "behind" else ledger.now + 20)
+    assert accepted.id not in [lease.id for lease in ledger.claim()]
+
+
+def test_what_does_not_rest_goes_on_directly_when_its_worker_was_lost(ledger):
+    first = ledger.bring(when="behind", key=key())
+    ledger.now += 31
+
+    assert ledger.bring(when="behind", key=key(leased_until=NOW + 61)) == GoOn(first.id, again=True)
+
+
+def test_what_is_under_way_is_not_sent_beside_itself_whatever_becomes_of_its_hold(ledger):
+    tried = (attempt("transient", status=504),)
+    late = new(kind="relay", state="waiting", applied="unknown", due_at=NOW + 9, tried=tried, is_under_way=True)
+    ledger.accept(Acceptance(late, Quota(), when="handed-over"))
+    ledger.do(hold_client, "azure-shop", NOW)
+    ledger.do(release_client, "azure-shop", NOW)
+
+    assert ledger.do(hasten, ["erp"], NOW) == [0]
+    assert ledger.claim() == []
+    ledger.now += 9
+    assert [lease.id for lease in ledger.claim()] == [late.id]
+
+
+def test_what_a_held_client_brings_is_told_to_be_held(ledger):
+    ledger.do(hold_client, "azure-shop", ledger.now)
+
+    accepted = ledger.bring()
+
+    assert accepted == Accepted(accepted.id, state="held", held_until=float("inf"))
+
+
 def test_a_key_that_has_expired_counts_as_none(ledger):
     first = ledger.bring(key=key())
+    ledger.settle(*ledger.claim())
     ledger.now += DAY_S + 1
 
     second = ledger.bring(key=key(request="other", expires_at=ledger.now + DAY_S))
@@ -222,7 +306,7 @@ def test_an_auto_write_queues_behind_whatever_is_before_it(ledger, state):
     admission = ledger.bring(when="behind", order_key="k")
 
     assert isinstance(admission, Accepted)
-    assert ledger.see(admission.id).follows == first
+    assert ledger.see(admission.id).follows.id == first
 
 
 def test_an_auto_write_without_an_order_goes_directly(ledger):
@@ -235,12 +319,17 @@ def test_a_direct_write_that_came_to_no_end_becomes_the_same_transaction(ledger)
     direct = new()
     ledger.accept(Acceptance(direct, Quota(), key(), "never"))
     late = new(
-        id=direct.id, state="waiting", applied="unknown", attempts=1, due_at=NOW + 130, memory={"write_date": "then"}
+        id=direct.id,
+        state="waiting",
+        applied="unknown",
+        tried=(attempt("transient"),),
+        due_at=NOW + 130,
+        memory={"write_date": "then"},
     )
 
     (admission,) = ledger.accept(Acceptance(late, Quota(transactions=0), key(), "handed-over"))
 
-    assert admission == Accepted(direct.id)
+    assert admission == Accepted(direct.id, state="waiting", due_at=NOW + 130)
     assert ledger.bring(key=key()) == Accepted(direct.id, replayed=True)
     assert ledger.claim() == []
     ledger.now += 130
@@ -249,12 +338,12 @@ def test_a_direct_write_that_came_to_no_end_becomes_the_same_transaction(ledger)
 
 
 def test_a_direct_write_that_is_handed_over_twice_is_one_transaction(ledger):
-    direct = new(state="waiting", applied="unknown", attempts=1)
+    direct = new(state="waiting", applied="unknown", tried=(attempt("transient"),))
     ledger.accept(Acceptance(direct, Quota(), key(), "handed-over"))
 
     (second,) = ledger.accept(Acceptance(direct, Quota(), key(), "handed-over"))
 
-    assert second == Accepted(direct.id, replayed=True)
+    assert second == Accepted(direct.id, replayed=True, state="waiting")
     assert ledger.count() == 1
 
 
@@ -264,7 +353,7 @@ def test_a_direct_write_that_another_has_finished_is_not_handed_over(ledger):
     ledger.bring(when="never", key=key(leased_until=NOW + 61))
     ledger.do(keep_answers, [AnswerOf(key().digest, ANSWER)], ledger.now)
 
-    late = new(id=first.id, state="waiting", applied="unknown", attempts=1)
+    late = new(id=first.id, state="waiting", applied="unknown", tried=(attempt("transient"),))
     (admission,) = ledger.accept(Acceptance(late, Quota(), key(), "handed-over"))
 
     assert admission == Replayed(first.id, ANSWER)
@@ -299,3 +388,85 @@ def test_a_batch_that_is_rolled_back_leaves_nothing(ledger):
         for table in (transactions, idempotency_keys, plans):
             assert session.connection().execute(select(table)).all() == []
     assert ledger.waiting() == {}
+
+
+def test_what_is_dead_counts_for_the_bytes_of_its_partner_until_somebody_deals_with_it(ledger):
+    quota = Quota(bytes=3_000)
+    bad = {"body": b"." * 900, "quota": quota}
+    dead = [ledger.die(**bad) for _ in range(3)]
+
+    assert ledger.bring(**bad) == Refused("too-large")
+    assert isinstance(ledger.bring(**bad, partner="another"), Accepted)
+    ledger.do(cancel, dead[0], None, ledger.now)
+    assert isinstance(ledger.bring(**bad), Accepted)
+    assert ledger.bring(**bad) == Refused("too-large")
+    assert ledger.do(replay, dead[1:2], ledger.now) == 1
+    assert ledger.bring(**bad) == Refused("too-large")
+
+
+def test_a_try_that_was_lost_is_listed_as_the_first(ledger):
+    id_ = new_id(NOW - 40)
+    ledger.bring(when="never", key=key(), id=id_)
+    ledger.now += 31
+
+    assert ledger.bring(when="always", key=key()).id == id_
+
+    (tried,) = ledger.see(id_).tries
+    assert (ledger.see(id_).attempts, tried.number, tried.code, tried.outcome) == (1, 1, "courier-lost", "transient")
+    assert (tried.started_at, tried.ended_at) == (NOW - 40, NOW + 31)
+
+
+@pytest.mark.parametrize("end", ["queued", "held", "dead"])
+def test_a_key_outlives_its_time_as_long_as_its_transaction_is_not_over(ledger, end):
+    first = ledger.die(key=key()) if end == "dead" else ledger.queue(key=key())
+    if end == "held":
+        ledger.do(hold_client, "azure-shop", ledger.now)
+    ledger.now += 30 * DAY_S
+    while ledger.do(prune, Retention(), ledger.now, 100):
+        pass
+
+    assert ledger.bring(key=key(expires_at=ledger.now + DAY_S)) == Accepted(first, replayed=True)
+    assert ledger.count() == 1
+
+
+@pytest.mark.parametrize("is_pruned", [False, True])
+def test_the_life_of_a_key_begins_at_the_end_of_its_transaction(ledger, is_pruned):
+    first = ledger.queue(key=key())
+    ledger.now += 3 * DAY_S
+    (lease,) = ledger.claim()
+    ledger.settle(lease)
+    ledger.now += DAY_S - 1
+    if is_pruned:
+        while ledger.do(prune, Retention(), ledger.now, 100):
+            pass
+
+    again = ledger.bring(key=key(expires_at=ledger.now + DAY_S))
+    ledger.now += 2
+    later = ledger.bring(key=key(expires_at=ledger.now + DAY_S))
+
+    assert again == Accepted(first, replayed=True)
+    assert later.replayed is False
+
+
+def test_a_key_whose_direct_request_is_in_work_is_not_free_however_short_its_life_is(ledger):
+    ledger.bring(when="never", key=key(expires_at=NOW + 5, leased_until=NOW + 60))
+    ledger.now += 30
+    ledger.do(prune, Retention(keys_s=5.0), ledger.now, 100)
+
+    assert ledger.bring(when="never", key=key(expires_at=ledger.now + 5)) == Refused("in-work")
+
+
+def test_what_may_not_wait_is_refused_behind_what_does(ledger):
+    ledger.queue(order_key="k")
+
+    refused = ledger.bring(when="alone", order_key="k", key=key())
+
+    assert isinstance(refused, Refused)
+    assert refused.why == "behind"
+    assert isinstance(ledger.bring(when="alone", order_key="other", key=key()), GoOn), "the key is free still"
+
+
+def test_what_may_not_wait_is_refused_while_its_upstream_is_held(ledger):
+    ledger.do(hold, "*", "maintenance", "", NOW + 60, NOW)
+
+    assert ledger.bring(when="alone", order_key="k") == Refused("held", NOW + 60)

@@ -1,7 +1,7 @@
 import pytest
 from ledger_support import NOW, attempt, new
 
-from entrepot.ledger.entries import Acceptance, Backlog, Filters, Quota
+from entrepot.ledger.entries import Acceptance, Backlog, Filters, Head, Quota
 from entrepot.ledger.operate import cancel
 from entrepot.ledger.reading import backlog, listing
 
@@ -25,17 +25,25 @@ def test_attempts_are_shown_in_their_order(ledger):
         ledger.settle(lease, "waiting", "unknown", attempt=attempt("transient", status=504, code=code))
 
     assert [tried.code for tried in ledger.see(id_).tries] == ["timeout", "refused", "timeout"]
+    assert [tried.number for tried in ledger.see(id_).tries] == [1, 2, 3]
 
 
 def test_a_follower_shows_what_it_waits_for(ledger):
     head = ledger.queue(order_key="k")
     follower = ledger.queue(order_key="k")
 
-    assert ledger.see(follower).follows == head
+    assert ledger.see(follower).follows.id == head
     assert ledger.see(head).follows is None
     (lease,) = ledger.claim()
     ledger.settle(lease)
     assert ledger.see(follower).follows is None
+
+
+def test_a_follower_shows_what_has_become_of_what_it_waits_for(ledger):
+    head = ledger.die(order_key="k", partner="another")
+    follower = ledger.queue(order_key="k")
+
+    assert ledger.see(follower).follows == Head(head, "another", "dead", "no")
 
 
 def test_a_list_is_newest_first_and_pages(ledger):
@@ -95,7 +103,7 @@ def test_the_backlog_says_what_waits_at_each_upstream(ledger):
         ledger.queue(accepted_at=NOW + moment, body=b"")
     ledger.queue(accepted_at=NOW + 7, upstream="carrier", partner="another")
     ledger.claim(1)
-    size = len('{"variables":{}}')
+    size = len("POST /v1/orders") + len('{"variables":{}}')
 
     assert ledger.do(backlog) == [
         Backlog("carrier", 1, size + len(b'{"reference":"A1"}'), NOW + 7, {"queued": 1}),
@@ -115,3 +123,20 @@ def test_the_backlog_of_a_partner_with_two_upstreams_is_told_apart(ledger):
 def test_nothing_waits_at_first(ledger):
     assert ledger.do(backlog) == []
     assert ledger.do(listing, Filters()) == []
+
+
+def test_a_page_behind_what_another_partner_has_is_empty_as_behind_what_is_not_there(ledger):
+    ledger.queue()
+    others = ledger.queue(partner="another")
+
+    assert ids(ledger, partner="azure", after=others) == []
+    assert len(ids(ledger, after=others)) == 1
+
+
+def test_a_list_reads_no_answers(ledger):
+    id_ = ledger.deliver()
+
+    (listed,) = ledger.do(listing, Filters(partner="azure"))
+
+    assert listed.answer is None
+    assert ledger.see(id_).answer is not None

@@ -1,11 +1,13 @@
 import random
+from dataclasses import replace
 
 import pytest
 from ledger_support import ANSWER, DAY_S, NOW, Ledger, attempt, new
 from sqlalchemy import select
 
 from entrepot.ledger.entries import Acceptance, Finished, Memory, Quota, Settlement
-from entrepot.ledger.operate import cancel, hold_client, replay, skip
+from entrepot.ledger.operate import cancel, hold_client, release_client, replay, skip
+from entrepot.ledger.restored import hold_unfinished
 from entrepot.ledger.settle import finish, remember, settle
 from entrepot.store.ledger import attempts, transactions
 
@@ -19,21 +21,148 @@ def claimed(ledger: Ledger, **values):
 
 
 def test_what_was_handed_over_and_ended_well_is_delivered_and_the_next_goes(ledger):
-    id_ = ledger.queue(order_key="k", state="waiting", applied="unknown", attempts=1, due_at=ledger.now + 60)
+    tried = attempt("transient", status=504, code="upstream-timeout")
+    id_ = ledger.queue(order_key="k", state="waiting", applied="unknown", tried=(tried,), due_at=ledger.now + 60)
     follower = ledger.queue(order_key="k")
+    ended = attempt(ended_at=NOW + 9)
 
-    assert ledger.do(finish, [Finished(id_, ANSWER, attempt())], ledger.now) == [True]
+    assert ledger.do(finish, [Finished(id_, ended, ANSWER)], ledger.now) == [True]
     sight = ledger.see(id_)
     assert (sight.state, sight.applied, sight.answer) == ("delivered", "yes", ANSWER)
-    assert (sight.attempts, len(sight.tries)) == (1, 1)
+    assert (sight.attempts, sight.tries) == (1, (replace(ended, number=1),))
     assert [lease.id for lease in ledger.claim()] == [follower]
-    assert ledger.do(finish, [Finished(id_, ANSWER, attempt())], ledger.now) == [False]
+    assert ledger.do(finish, [Finished(id_, ended, ANSWER)], ledger.now) == [False]
+
+
+def test_what_was_handed_over_and_ended_badly_waits_and_says_how_it_ended(ledger):
+    tried = attempt("transient", status=504, code="upstream-timeout")
+    id_ = ledger.queue(state="waiting", applied="unknown", tried=(tried,), due_at=ledger.now + 60)
+    ended = attempt("transient", ended_at=NOW + 9, status=502, code="upstream-unavailable", detail="closed")
+
+    assert ledger.do(finish, [Finished(id_, ended)], ledger.now) == [False]
+
+    sight = ledger.see(id_)
+    assert (sight.state, sight.attempts, sight.tries) == ("waiting", 1, (replace(ended, number=1),))
+
+
+def handed_over(ledger, **values):
+    tried = attempt("transient", status=504, code="upstream-timeout")
+    usual = {"state": "waiting", "applied": "unknown", "tried": (tried,), "due_at": ledger.now + 60, "kind": "call"}
+    return ledger.queue(**(usual | values))
+
+
+REFUSED = attempt("transient", ended_at=NOW + 9, status=429, code="upstream-refused")
+
+
+def test_what_was_handed_over_and_was_not_applied_is_tried_as_if_it_had_not_been_sent(ledger):
+    id_ = handed_over(ledger)
+
+    ledger.do(finish, [Finished(id_, REFUSED, due_at=ledger.now + 60, again_at=ledger.now + 5)], ledger.now)
+
+    found = ledger.row(id_)
+    assert (found.state, found.applied, found.due_at, found.rests_until) == ("waiting", "no", ledger.now + 5, None)
+    assert ledger.see(id_).tries == (replace(REFUSED, number=1),)
+
+
+def test_what_was_not_applied_and_follows_another_waits_for_its_turn(ledger):
+    ledger.queue(order_key="k")
+    id_ = handed_over(ledger, order_key="k")
+
+    ledger.do(finish, [Finished(id_, REFUSED, due_at=ledger.now + 60, again_at=ledger.now)], ledger.now)
+
+    assert (ledger.row(id_).applied, ledger.row(id_).due_at) == ("no", None)
+
+
+def test_a_late_refusal_says_nothing_of_what_a_courier_has_done_since(ledger):
+    id_, due_at = handed_over(ledger), ledger.now + 60
+    ledger.now += 61
+    (lease,) = ledger.claim()
+    late = Finished(id_, REFUSED, due_at=due_at, again_at=ledger.now)
+    ledger.do(finish, [late], ledger.now)
+    assert ledger.row(id_).state == "sending"
+    ledger.settle(lease, "waiting", "unknown", attempt=None, due_at=ledger.now + 30)
+
+    ledger.do(finish, [late], ledger.now)
+
+    assert (ledger.row(id_).applied, ledger.row(id_).due_at) == ("unknown", ledger.now + 30)
+
+
+def hold_it(ledger, reason):
+    if reason == "client":
+        ledger.do(hold_client, "azure-shop", ledger.now)
+    elif reason == "restore":
+        ledger.do(hold_unfinished)
+    else:
+        ledger.now += 60
+        (lease,) = ledger.claim()
+        ledger.settle(lease, "held", "unknown", attempt=None, reason=reason)
+
+
+@pytest.mark.parametrize("reason", ["client", "restore", "upstream"])
+def test_what_was_handed_over_and_held_is_delivered_too_when_it_ended_well(ledger, reason):
+    id_ = handed_over(ledger, order_key="k")
+    follower = ledger.queue(order_key="k", client="another")
+    hold_it(ledger, reason)
+    assert (ledger.row(id_).state, ledger.row(id_).reason) == ("held", reason)
+    ended = attempt(ended_at=NOW + 9)
+
+    assert ledger.do(finish, [Finished(id_, ended, ANSWER)], ledger.now) == [True]
+
+    sight = ledger.see(id_)
+    assert (sight.state, sight.reason, sight.applied, sight.answer) == ("delivered", None, "yes", ANSWER)
+    assert sight.tries == (replace(ended, number=1),)
+    assert ledger.unfinished() == 1
+    assert ledger.bytes("azure") == ledger.counted("azure")
+    ledger.do(release_client, "azure-shop", ledger.now)
+    if reason != "restore":
+        assert [lease.id for lease in ledger.claim()] == [follower]
+
+
+def test_what_was_handed_over_and_is_held_as_a_conflict_waits_for_an_operator(ledger):
+    id_ = handed_over(ledger)
+    hold_it(ledger, "conflict")
+
+    assert ledger.do(finish, [Finished(id_, attempt(ended_at=NOW + 9), ANSWER)], ledger.now) == [False]
+    assert ledger.see(id_).state == "held"
+
+
+def test_what_was_handed_over_and_held_and_was_not_applied_is_so_when_it_is_released(ledger):
+    id_, due_at = handed_over(ledger), ledger.now + 60
+    hold_it(ledger, "client")
+
+    ledger.do(finish, [Finished(id_, REFUSED, due_at=due_at, again_at=ledger.now + 5)], ledger.now)
+
+    found = ledger.row(id_)
+    assert (found.state, found.applied, found.due_at, found.rests_until) == ("held", "no", None, None)
+    ledger.do(release_client, "azure-shop", ledger.now)
+    assert [lease.applied for lease in ledger.claim()] == ["no"]
+
+
+def test_a_late_refusal_says_nothing_of_what_is_held_after_a_courier_had_it(ledger):
+    id_, due_at = handed_over(ledger), ledger.now + 60
+    ledger.now += 60
+    (lease,) = ledger.claim()
+    ledger.do(hold_client, "azure-shop", ledger.now)
+    ledger.settle(lease, "waiting", "unknown", attempt=None)
+    assert ledger.row(id_).state == "held"
+
+    ledger.do(finish, [Finished(id_, REFUSED, due_at=due_at, again_at=ledger.now)], ledger.now)
+
+    assert ledger.row(id_).applied == "unknown"
+
+
+def test_a_courier_counts_on_from_the_try_that_was_handed_over(ledger):
+    id_ = ledger.queue(state="waiting", applied="unknown", tried=(attempt("transient", code="upstream-timeout"),))
+    (lease,) = ledger.claim()
+    ledger.settle(lease)
+
+    assert [(tried.number, tried.outcome) for tried in ledger.see(id_).tries] == [(1, "transient"), (2, "delivered")]
 
 
 def test_what_a_courier_is_at_work_on_is_its_own_to_settle(ledger):
     lease = claimed(ledger, state="waiting", applied="unknown")
 
-    assert ledger.do(finish, [Finished(lease.id, ANSWER, attempt())], ledger.now) == [False]
+    assert ledger.do(finish, [Finished(lease.id, attempt(), ANSWER)], ledger.now) == [False]
     assert ledger.settle(lease) is True
 
 
@@ -45,7 +174,7 @@ def test_what_was_delivered_shows_its_answer_and_its_attempt(ledger):
 
     sight = ledger.see(lease.id)
     assert (sight.state, sight.applied, sight.answer, sight.finished_at) == ("delivered", "yes", ANSWER, NOW + 2)
-    assert (sight.attempts, sight.tries) == (1, (attempt(),))
+    assert (sight.attempts, sight.tries) == (1, (attempt(number=1),))
     assert ledger.waiting() == {}
 
 
@@ -129,7 +258,7 @@ def test_what_waits_counts_until_it_is_finished(ledger):
     lease = claimed(ledger, body=b"12345")
     ledger.settle(lease, "waiting", "no")
 
-    assert ledger.waiting() == {("erp", "azure"): (1, 5 + len('{"variables":{}}'))}
+    assert ledger.waiting() == {("erp", "azure"): (1, 5 + len("POST /v1/orders") + len('{"variables":{}}'))}
 
 
 def test_the_next_goes_when_the_one_before_it_was_delivered(ledger):
@@ -168,7 +297,7 @@ def test_a_dead_head_holds_those_that_follow_it(ledger):
     follower = ledger.queue(order_key="k")
 
     assert ledger.claim() == []
-    assert ledger.see(follower).follows == head
+    assert ledger.see(follower).follows.id == head
 
 
 def test_a_held_head_holds_those_that_follow_it(ledger):
@@ -178,7 +307,7 @@ def test_a_held_head_holds_those_that_follow_it(ledger):
     ledger.settle(lease, "held", "unknown", reason="conflict")
 
     assert ledger.claim() == []
-    assert ledger.see(follower).follows == lease.id
+    assert ledger.see(follower).follows.id == lease.id
     assert ledger.see(lease.id).reason == "conflict"
 
 

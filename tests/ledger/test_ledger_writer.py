@@ -14,8 +14,9 @@ from sqlalchemy import text
 
 from entrepot.chassis.errors import Error
 from entrepot.errors import StoreUnavailable
+from entrepot.ledger.acceptance import accept
 from entrepot.ledger.entries import Acceptance, Accepted, AnswerOf, Filters, GoOn, KeptAnswer, MemoryOf, Quota, Replayed
-from entrepot.ledger.intake import Intake, accept
+from entrepot.ledger.intake import Intake
 from entrepot.ledger.writer import Writer
 from entrepot.store import schema
 from entrepot.store.engine import open_database
@@ -62,7 +63,7 @@ class Gate:
         self._held, self._over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._hold)
         self._thread.start()
-        assert self._held.wait(5)
+        assert self._held.wait(20)
 
     def open(self):
         self._over.set()
@@ -71,7 +72,7 @@ class Gate:
     def _hold(self):
         with self._database.writing():
             self._held.set()
-            self._over.wait(4)
+            self._over.wait(20)
 
 
 def test_what_came_in_meanwhile_shares_one_commit(database, make_writer):
@@ -85,7 +86,6 @@ def test_what_came_in_meanwhile_shares_one_commit(database, make_writer):
     gate = Gate(database)
     for number in range(100):
         writer.submit(handler, number, done)
-    time.sleep(0.05)
     gate.open()
 
     assert done.wait(100) == [number * 2 for number in range(100)]
@@ -94,18 +94,23 @@ def test_what_came_in_meanwhile_shares_one_commit(database, make_writer):
 
 
 def test_different_changes_share_one_commit(database, make_writer):
-    commits, done = [], Results()
+    commits, done, begun, submitted = [], Results(), threading.Event(), threading.Event()
     writer = make_writer(on_commit=lambda: commits.append(1))
-    gate = Gate(database)
-    writer.submit(lambda connection, items, now: items, 0, done)
-    time.sleep(0.05)
+
+    def first(connection, items, now):
+        begun.set()
+        assert submitted.wait(20)
+        return items
+
+    writer.submit(first, 0, done)
+    assert begun.wait(20)
     for handler in (
         lambda connection, items, now: ["a"] * len(items),
         lambda connection, items, now: ["b"] * len(items),
     ):
         for _ in range(3):
             writer.submit(handler, None, done)
-    gate.open()
+    submitted.set()
 
     assert done.wait(7) == [0, "a", "a", "a", "b", "b", "b"]
     assert len(commits) == 2
@@ -350,30 +355,31 @@ def go(*processes):
         process.stdin.flush()
 
 
+@pytest.mark.slow
 def test_two_processes_that_bring_the_same_key_at_once_make_one_transaction(database):
     url = database.url.render_as_string(hide_password=False)
-    for name in ("a", "b", "c"):
-        processes = [start(url, 20, name) for _ in range(2)]
+    processes = [start(url, 20, *"abc") for _ in range(2)]
 
+    for _ in "abc":
         go(*processes)
-        ids = {line for process in processes for line in process.communicate(timeout=30)[0].split()}
+        ids = {process.stdout.readline() for process in processes for _ in range(20)}
 
         assert len(ids) == 1
+    assert {process.communicate(timeout=30)[0] for process in processes} == {""}
     assert Ledger(database).count() == 3
 
 
+@pytest.mark.slow
 def test_nothing_that_was_answered_is_lost_when_its_process_is_killed(database):
     url = database.url.render_as_string(hide_password=False)
     ledger, answered = Ledger(database), set()
-    for milliseconds in (40, 90, 160, 230):
+    for number in (10, 65, 130, 300):
         process = start(url, 10**6)
         go(process)
-        reader = threading.Thread(target=lambda stream=process.stdout: answered.update(stream.read().split()))
-        reader.start()
-        time.sleep(milliseconds / 1000)
+        answered.update(process.stdout.readline().strip() for _ in range(number))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        reader.join()
+        answered.update(process.stdout.read().split())
         process.stdin.close()
         process.stdout.close()
 
@@ -385,6 +391,7 @@ def test_nothing_that_was_answered_is_lost_when_its_process_is_killed(database):
     assert ledger.unfinished() == len(there)
 
 
+@pytest.mark.slow
 def test_processes_that_write_at_once_take_turns(database):
     url = database.url.render_as_string(hide_password=False)
     processes = [start(url, 300) for _ in range(3)]

@@ -7,6 +7,7 @@ import pytest
 # The running daemon and the raw client are those of the gateway's own tests.
 sys.path.append(str(Path(__file__).parent.parent / "gateway"))
 
+from real_broken import company, erp, machine  # noqa: F401 - fixtures
 from real_catalog import catalog
 from real_odoo import Company, Odoo
 from running import Daemon
@@ -58,8 +59,8 @@ def companies(odoo, products):
     """Two companies. With all that is theirs they go before the products, which their orders hold."""
     made = [Company(odoo, uuid4().hex) for _ in range(2)]
     yield made
-    for company in made:
-        company.clear()
+    for one in made:
+        one.clear()
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +78,7 @@ def theirs(companies):
 @pytest.fixture(scope="session")
 def gateway(odoo, make_gateway, ours, theirs):
     partners = {"ours": ours, "theirs": theirs}
-    values = {name: {"company": company.id, "mark": company.mark} for name, company in partners.items()}
+    values = {name: {"company": one.id, "mark": one.mark} for name, one in partners.items()}
     # A thousand lines take Odoo some ten seconds.
     return make_gateway(odoo, values, timeout="60s")
 

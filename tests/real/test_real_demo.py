@@ -31,7 +31,7 @@ def demo(odoo, tmp_path):
         yield printed
     finally:
         process.terminate()
-        process.communicate(timeout=20)
+        process.communicate(timeout=START_S)
         forget(odoo, set(re.findall(r"DEMO-\d+-\d+(?:-Q)?", printed)))
 
 
@@ -61,9 +61,8 @@ def forget(odoo, references):
 
 def pasted(line: str):
     """Run *line* as a shell would and return status and document."""
-    done = subprocess.run(
-        ["/bin/sh", "-c", f"{line} -w '\\n%{{http_code}}'"], capture_output=True, text=True, check=False, timeout=30
-    )
+    command = ["/bin/sh", "-c", f"{line} -w '\\n%{{http_code}}'"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_S)
     assert done.returncode == 0, done.stderr
     body, _, status = done.stdout.rpartition("\n")
     head, separator, rest = body.partition("\n\n")
@@ -72,12 +71,13 @@ def pasted(line: str):
 
 def test_every_printed_line_does_what_it_says(demo, odoo):
     lines = [line for line in demo.splitlines() if line.startswith("curl ")]
-    assert len(lines) == 8, demo
+    assert len(lines) == 12, demo
 
     answers = [pasted(line) for line in lines]
 
-    *good, (status, wrong) = answers
-    assert all(200 <= status < 300 for status, _ in good), answers
+    got, who, *good, (status, wrong), signed, audit = answers
+    assert all(200 <= status < 300 for status, _ in (got, who, *good, signed, audit)), answers
+    assert (got[1]["token_type"], who[1]["data"]["client"]) == ("Bearer", "shop")
     assert (status, wrong["code"]) == (422, "invalid-body")
     made, confirmed = good[3][1]["data"], good[4][1]["data"]
     assert confirmed is True
@@ -89,7 +89,7 @@ def test_every_printed_line_does_what_it_says(demo, odoo):
 
 def test_contacts_are_those_of_odoo(demo, odoo):
     lines = [line for line in demo.splitlines() if line.startswith("curl ")]
-    listed, one = [pasted(line)[1]["data"] for line in lines[:2]]
+    listed, one = [pasted(line)[1]["data"] for line in lines[2:4]]
 
     for contact in [*listed, one]:
         row = odoo.read("res.partner", contact["id"], "name", "email")
@@ -100,7 +100,7 @@ def test_revoked_token_is_refused(demo):
     lines = demo.splitlines()
     [revoke] = [line for line in lines if " token revoke " in line]
 
-    subprocess.run(["/bin/sh", "-c", revoke], check=True, capture_output=True, timeout=30)
+    subprocess.run(["/bin/sh", "-c", revoke], check=True, capture_output=True, timeout=START_S)
 
     status, document = pasted(lines[lines.index(revoke) + 1])
     assert (status, document["code"]) == (401, "invalid-token")

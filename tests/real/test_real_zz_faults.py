@@ -4,7 +4,6 @@ These stop and kill the Odoo in ODOO_HOME and start it again. They come last, be
 others need it too.
 """
 
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
@@ -12,43 +11,28 @@ from uuid import uuid4
 
 import pytest
 from problems import LEAKS
-from real_machine import Machine, connections, why_not
-from real_odoo import Company, Odoo
-from running import eventually
+from real_machine import connections, why_not
+from real_odoo import Odoo
+from running import START_S, eventually
+
+from timing import least_s
 
 pytestmark = [pytest.mark.odoo, pytest.mark.skipif(why_not() is not None, reason=str(why_not()))]
 
-TIMEOUT_S = 3.0
+# Long enough for what a test does to Odoo before a call is given up.
+TIMEOUT_S = 6.0
 OPEN_S = 2.0
 PLACES = 4
 UPSTREAM = {
-    "timeout": "3s", "connect_timeout": "1s", "concurrency": PLACES, "wait": "500ms",
+    "timeout": f"{TIMEOUT_S:g}s", "connect_timeout": "1s", "concurrency": PLACES, "wait": "500ms",
     "breaker": {"failures": 3, "open": "2s"}, "probe": {"every": "1h"},
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def machine():
-    machine = Machine()
-    machine.url = machine.up()
-    yield machine
-    machine.up()
-
-
-@pytest.fixture(scope="module")
-def erp(machine):
-    given = {name: os.environ.get(f"ODOO_{name.upper()}") for name in ("database", "login", "password")}
-    defaults = {"database": "demo", "login": "admin", "password": "admin"}
-    return Odoo(machine.url, **{name: given[name] or default for name, default in defaults.items()})
-
-
-@pytest.fixture(scope="module")
-def company(machine, erp):
-    company = Company(erp, uuid4().hex)
+def company(company):
     company.contact("Ann", email="ann@example.com")
-    yield company
-    machine.up()
-    company.clear()
+    return company
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +45,7 @@ def brittle(make_gateway, erp, company):
 def well(machine, brittle):
     """Begin with an Odoo that answers and a breaker that is closed."""
     machine.up()
-    assert eventually(lambda: brittle.call("GET", "/v1/contacts", token="ours").status == 200, 2 * OPEN_S, 0.1)
+    assert eventually(lambda: brittle.call("GET", "/v1/contacts", token="ours").status == 200, START_S, 0.1)
 
 
 def timed(work):
@@ -95,26 +79,25 @@ def test_odoo_that_is_gone_is_covered_by_the_cache_and_comes_back_by_itself(mach
     machine.down(how)
 
     # What was kept is served stale and says so; what was not is refused, and says when to come back.
+    times_s = []
     for _ in range(6):
         stale, took_s = ask(brittle, kept)
         assert (stale.status, stale.data) == (200, fresh.data)
         assert "fwd=stale" in stale.header("cache-status")
         assert int(stale.header("age")) >= 0
-        assert took_s < 1.0
-        refused, took_s = ask(brittle)
+        refused, refused_s = ask(brittle)
         assert is_away(refused)
-        assert took_s < 1.0
+        times_s += [took_s, refused_s]
     body = {"name": "not made"}
     write, took_s = timed(lambda: brittle.call_json("POST", "/v1/contacts", body, token="ours"))
     assert is_away(write)
-    assert took_s < 1.0
 
-    assert ask(brittle)[1] < 0.2
+    # A busy machine may keep one of them from the processor.
+    assert sorted([*times_s, took_s])[-2] < 1.0
+    assert least_s(lambda: ask(brittle)[1], 0.2) < 0.2
 
     machine.up()
-    back_at = time.monotonic()
     assert eventually(lambda: ask(brittle)[0].status == 200, OPEN_S + 2.0, 0.05)
-    assert time.monotonic() - back_at < OPEN_S + 2.0
     assert [ask(brittle)[0].status for _ in range(12)] == [200] * 12
     assert breaker_of(brittle) == "closed"
     again, _ = ask(brittle, kept)
@@ -131,8 +114,8 @@ def test_odoo_that_is_killed_opens_the_breaker_which_closes_by_itself(machine, b
     assert {ask(brittle)[0].status for _ in range(4)} == {503}
     assert breaker_of(brittle) == "open"
     # While it is open nothing goes to Odoo, and Retry-After is the time that is left.
-    answer, took_s = ask(brittle)
-    assert took_s < 0.1
+    answer, _ = ask(brittle)
+    assert least_s(lambda: ask(brittle)[1], 0.1) < 0.1
     assert int(answer.header("retry-after")) <= OPEN_S + 1
     machine.up()
     assert eventually(lambda: breaker_of(brittle) != "open", OPEN_S + 0.5)
@@ -164,12 +147,15 @@ def test_slow_call_times_out_and_others_go_on(machine, brittle, company):
         slow = pool.submit(timed, lambda: brittle.call_json("PATCH", place, {"job": "x"}, token="ours", timeout_s=30))
         assert eventually(lambda: machine.waiting() == 1, TIMEOUT_S)
         others = [ask(brittle) for _ in range(20)]
+        was_waiting = not slow.done()
         answer, took_s = slow.result()
 
     assert (answer.status, answer.json()["code"]) == (504, "upstream-timeout"), answer.body
     assert TIMEOUT_S - 0.3 < took_s < TIMEOUT_S + 1.0
     assert {other.status for other, _ in others} == {200}
-    assert max(took_s for _, took_s in others) < 1.0
+    assert was_waiting
+    # A busy machine may keep one of them from the processor.
+    assert sorted(took_s for _, took_s in others)[-2] < 1.0
 
 
 def test_odoo_never_sees_more_calls_than_it_has_places(machine, brittle, company):

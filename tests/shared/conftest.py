@@ -17,6 +17,10 @@ import os, signal, sys, time
 from pathlib import Path
 from entrepot.chassis.shared import SharedState
 shared = SharedState.open(Path(sys.argv[1]))
+
+def told_end():
+    print("ready", flush=True)
+    return float(sys.stdin.readline())
 """
 
 
@@ -61,6 +65,22 @@ def spawn(path):
         yield start
 
 
+@pytest.fixture
+def begin():
+    """Tell processes, once all have asked by ``told_end()``, when to end: what their start takes is no part of it."""
+
+    def begin(processes, lasting_s):
+        for process in processes:
+            assert process.stdout.readline() == "ready\n"
+        end = time.monotonic() + lasting_s
+        for process in processes:
+            process.stdin.write(f"{end}\n")
+            process.stdin.flush()
+        return end
+
+    return begin
+
+
 def end(process):
     process.kill()
     process.communicate()
@@ -68,12 +88,12 @@ def end(process):
 
 @pytest.fixture
 def other_boot(path):
-    """Make the file look as if it came from another boot."""
+    """Leave what another boot would find: the file with the id of the one before, and nobody who has it open."""
 
     def change():
-        with path.open("r+b") as file:
-            file.seek(16)
-            file.write(b"0" * 36)
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content[:16] + b"0" * 36 + content[52:])
 
     return change
 

@@ -21,7 +21,7 @@ async def serve(shared, test, script, options):
     link = Link(Upstream("up", "http", **given), shared, clock, asyncio.get_running_loop(), lambda: None)
     sweeping = asyncio.create_task(sweep(link, clock))
     async with server:
-        await asyncio.wait_for(test(link), 5)
+        await asyncio.wait_for(test(link), 20)
         sweeping.cancel()
         link.close()
         await asyncio.sleep(0.03)  # the server's side ends after ours

@@ -210,7 +210,7 @@ def test_an_answer_too_large_for_the_cache_drives_nothing_out(open_cache, shared
     assert len(files(directory)) == 1
 
 
-def test_a_disk_that_refuses_leaves_the_memory_and_is_logged_once(open_cache, shared, directory, caplog):
+def test_a_disk_that_refuses_leaves_the_memory_and_is_logged_once(open_cache, shared, directory, logged_by):
     directory.write_text("no directory")
     cache = open_cache(shared)
     for number in range(5):
@@ -220,7 +220,7 @@ def test_a_disk_that_refuses_leaves_the_memory_and_is_logged_once(open_cache, sh
     assert cache.get(b"3", "orders", NOW) is ENTRY
     assert cache.get(b"unknown", "orders", NOW) is None
     assert cache.failures == 6
-    assert [record.message for record in caplog.records] == ["cached answers are kept in memory only"]
+    assert [record.getMessage() for record in logged_by(AnswerCache)] == ["cached answers are kept in memory only"]
 
 
 def test_a_stale_answer_gives_way_to_a_fresh_one_of_another_worker(open_cache, shared):

@@ -116,12 +116,16 @@ async def closing(reader, writer):
 
 
 @pytest.mark.parametrize(
-    ("script", "error"),
-    [(closing, UpstreamUnavailable), (silent, UpstreamTimeout), (Upstream(b"nonsense\r\n\r\n"), UpstreamBadAnswer)],
+    ("script", "seconds", "error"),
+    [
+        (closing, 5.0, UpstreamUnavailable),
+        (silent, 0.5, UpstreamTimeout),
+        (Upstream(b"nonsense\r\n\r\n"), 5.0, UpstreamBadAnswer),
+    ],
 )
-def test_write_that_was_sent_and_not_answered_may_have_been_applied(serving, script, error):
+def test_write_that_was_sent_and_not_answered_may_have_been_applied(serving, script, seconds, error):
     async def test(link):
-        found = await fault(sent(link, seconds=0.2), error)
+        found = await fault(sent(link, seconds=seconds), error)
 
         assert (found.kind, found.applied) == ("transient", "unknown")
 
@@ -201,6 +205,13 @@ def test_refusal_proves_nothing_about_an_earlier_try(status):
     assert found.applied == "unknown"
 
 
+def test_conflict_with_an_earlier_try_that_is_still_in_work_passes():
+    fields = b"retry-after: 4\r\n"
+
+    assert answer_fault(409, fields, again=True) == FaultClass("transient", "unknown", 4.0)
+    assert answer_fault(409, fields) == FaultClass("record", "no")
+
+
 @pytest.mark.parametrize(
     ("fields", "seconds"),
     [
@@ -213,6 +224,7 @@ def test_refusal_proves_nothing_about_an_earlier_try(status):
         (b"retry-after: " + b"9" * 400 + b"\r\n", 9_999_999_999.0),
         (b"retry-after: Wed, 99 Oct 2015 07:28:00 GMT\r\n", None),
         (b"retry-after: Wed, 21 Oct 9999999 07:28:00 GMT\r\n", None),
+        (b"retry-after: Mon, 01 Jan 99999999999999999999 00:00:00 GMT\r\n", None),
         (b"retry-after:\r\n", None),
         (b"", None),
     ],

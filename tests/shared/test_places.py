@@ -11,7 +11,7 @@ CROWD = """
     from entrepot.connectors.places import Places
     shared.register()
     places = Places(shared, "erp", limit=3, waiting=100, wait_s=5.0)
-    end = float(sys.argv[2])
+    end = told_end()
     held, spans = {}, []
 
     class Call:
@@ -48,7 +48,7 @@ RUSH = """
     from entrepot.errors import UpstreamBusy
     shared.register()
     places = Places(shared, "erp", limit=2, waiting=0, wait_s=5.0)
-    end, most, refused = float(sys.argv[2]), 0, 0
+    end, most, refused = told_end(), 0, 0
     while (now := time.monotonic()) < end:
         try:
             places.enter(None, now)
@@ -85,9 +85,9 @@ def fill(places, now):
 
 
 @pytest.mark.alone
-def test_places_are_never_above_the_limit_and_no_process_starves(spawn, clock):
-    end = clock() + 0.9
-    crowd = [spawn(CROWD, end) for _ in range(4)]
+def test_places_are_never_above_the_limit_and_no_process_starves(spawn, begin):
+    crowd = [spawn(CROWD) for _ in range(4)]
+    begin(crowd, 0.9)
 
     spans = [json.loads(process.communicate()[0]) for process in crowd]
 
@@ -102,9 +102,9 @@ def test_places_are_never_above_the_limit_and_no_process_starves(spawn, clock):
 
 
 @pytest.mark.alone
-def test_places_are_never_above_the_limit_in_a_rush(spawn, clock):
-    end = clock() + 0.6
-    rush = [spawn(RUSH, end) for _ in range(5)]
+def test_places_are_never_above_the_limit_in_a_rush(spawn, begin):
+    rush = [spawn(RUSH) for _ in range(5)]
+    begin(rush, 0.6)
 
     said = [[int(number) for number in process.communicate()[0].split()] for process in rush]
 

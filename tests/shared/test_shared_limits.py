@@ -4,28 +4,31 @@ from math import ceil
 
 import pytest
 
-from entrepot.chassis.limits import Limiter, Rate
+from entrepot.chassis.limits import DAY_S, Limiter, Rate
+from entrepot.chassis.shared import SharedState
 
 OFFERER = """
     from entrepot.chassis.limits import Limiter, Rate
-    name, end, kill_at = sys.argv[2], float(sys.argv[5]), float(sys.argv[6])
-    bucket = Limiter(shared).bucket(name, Rate(float(sys.argv[3]), int(sys.argv[4])))
-    passed = []
+    bucket = Limiter(shared).bucket(sys.argv[2], Rate(float(sys.argv[3]), int(sys.argv[4])))
+    end = told_end()
+    passed, asked = [], 0.0
     while (now := time.monotonic()) < end:
+        asked = now
         if bucket.take(now) >= 0:
             passed.append(now)
         else:
             time.sleep(0.0003)
-        if now > kill_at:
-            print(passed, flush=True)
-            bucket._mutex.__enter__()
-            os.kill(os.getpid(), signal.SIGKILL)
-    print(passed, flush=True)
+    print([passed, asked], flush=True)
+    if len(sys.argv) > 5:
+        bucket._mutex.__enter__()
+        os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
 def passes(processes):
-    return sorted(moment for process in processes for moment in json.loads(process.communicate()[0]))
+    """Return when something passed in *processes*, in order, and when they last asked."""
+    told = [json.loads(process.communicate()[0]) for process in processes]
+    return sorted(moment for passed, _ in told for moment in passed), max(asked for _, asked in told)
 
 
 def most_over(moments, rate):
@@ -38,37 +41,55 @@ def most_over(moments, rate):
     return worst - rate.burst
 
 
+def promised(moments, rate):
+    """Return how many must pass up to the last of *moments*, when somebody asked last.
+
+    While processes start, or are kept from the processor, no one asks; what was not asked for is lost beyond the burst.
+    """
+    saved_s = rate.burst / rate.per_second
+    return rate.burst + rate.per_second * sum(min(later - earlier, saved_s) for earlier, later in pairwise(moments))
+
+
+def test_what_is_sent_is_remembered_once_for_all_buckets_of_a_rate(shared):
+    limiter = Limiter(shared)
+    one, other = (limiter.bucket(name, Rate(5, 20), policy="burst") for name in ("one", "other"))
+    slower = limiter.bucket("slower", Rate(2, 20), policy="burst")
+
+    lines = one.lines(7.0)
+
+    assert other.lines(7.0) is lines
+    assert slower.lines(7.0) == lines.replace(b"w=4", b"w=10").replace(b"t=3", b"t=7") != lines
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize(("count", "lasting_s"), [(1, 1.2), (9, 1.6)])
-def test_a_client_gets_its_rate_and_never_more_from_any_number_of_processes(shared, spawn, clock, count, lasting_s):
+def test_a_client_gets_its_rate_and_never_more_from_any_number_of_processes(shared, spawn, begin, count, lasting_s):
     rate = Rate(300, 60)
-    end = clock() + lasting_s
-    processes = [spawn(OFFERER, "claim", 300, 60, end, 1e18) for _ in range(count)]
+    processes = [spawn(OFFERER, "claim", 300, 60) for _ in range(count)]
+    end = begin(processes, lasting_s)
 
-    moments = passes(processes)
+    moments, asked = passes(processes)
 
-    offered_s = end - moments[0]
-    assert offered_s > 1.0
+    assert end - moments[0] > 1.0
     assert most_over(moments, rate) <= 1e-3
-    assert len(moments) >= 0.98 * (rate.burst + rate.per_second * offered_s)
+    assert len(moments) >= 0.98 * promised([*moments, asked], rate)
 
 
 @pytest.mark.alone
-def test_the_limit_holds_over_a_kill_with_the_lock_held_and_a_restart(shared, spawn, clock):
+def test_the_limit_holds_over_a_kill_with_the_lock_held_and_a_restart(shared, spawn, begin):
     rate = Rate(300, 30)
-    begin = clock()
-    first = [spawn(OFFERER, "kill", 300, 30, begin + 0.6, 1e18)]
-    first += [spawn(OFFERER, "kill", 300, 30, begin + 9, begin + kill_s) for kill_s in (0.3, 0.5)]
+    first = [spawn(OFFERER, "kill", 300, 30, *how) for how in ((), ("killed",), ("killed",))]
+    for process, lasting_s in zip(first, (0.6, 0.3, 0.5), strict=True):
+        begin([process], lasting_s)
     first[0].wait()
-    second = [spawn(OFFERER, "kill", 300, 30, begin + 1.4, 1e18) for _ in range(2)]
+    second = [spawn(OFFERER, "kill", 300, 30) for _ in range(2)]
+    begin(second, 0.5)
 
-    moments = passes([*first, *second])
+    moments, asked = passes([*first, *second])
 
     assert [process.returncode for process in first] == [0, -9, -9]
     assert most_over(moments, rate) <= 1e-3
-    # While the new ones start, no one asks; what was not asked for is lost only beyond the burst.
-    gap = max(later - earlier for earlier, later in pairwise(moments))
-    assert len(moments) >= 0.98 * (rate.burst + rate.per_second * (moments[-1] - moments[0] - gap))
+    assert len(moments) >= 0.98 * promised([*moments, asked], rate)
 
 
 def test_a_burst_passes_at_once_and_then_each_at_its_time(shared):
@@ -157,3 +178,75 @@ def test_fields_say_what_the_draft_says(shared):
 def test_a_rate_that_lets_nothing_through_is_refused(shared, rate):
     with pytest.raises(ValueError, match="a rate needs"):
         Limiter(shared).bucket("shop", rate)
+
+
+NOON = 20_000 * DAY_S + DAY_S / 2
+
+
+def test_a_quota_lets_its_number_through_each_day(shared):
+    day = Limiter(shared).day("shop", 3)
+
+    assert [day.take(NOON + second) for second in range(4)] == [2, 1, 0, 3 - DAY_S / 2]
+    assert day.left(NOON) == 0
+    assert day.left(NOON + DAY_S / 2) == 3
+    assert [day.take(NOON + DAY_S / 2 + second) for second in range(2)] == [2, 1]
+
+
+def test_a_quota_is_the_same_in_all_processes_and_outlives_a_boot(shared, path, other_boot, spawn):
+    Limiter(shared).day("shop", 5).take(NOON)
+    worker = spawn(
+        f"""
+        from entrepot.chassis.limits import Limiter
+        print(Limiter(shared).day("shop", 5).take({NOON}), flush=True)
+        """
+    )
+    assert worker.communicate()[0].strip() == "3.0"
+
+    other_boot()
+
+    assert Limiter(SharedState.open(path)).day("shop", 5).take(NOON) == 2
+
+
+def test_a_clock_that_goes_back_over_midnight_locks_no_one_out(shared):
+    day = Limiter(shared).day("shop", 1)
+    day.take(NOON + DAY_S)
+
+    assert day.take(NOON) == 0
+
+
+def test_a_process_that_sees_midnight_late_brings_no_day_back(shared):
+    midnight = 20_000 * DAY_S
+    day, late = (Limiter(shared).day("shop", 2) for _ in range(2))
+    for second in range(2):
+        day.take(midnight - 5 + second)
+
+    left = [day.take(midnight + 0.05), late.take(midnight - 0.2)]
+
+    assert left == [1, 0]
+    assert late.take(midnight - 0.1) < 1 - DAY_S
+    assert day.take(midnight + 0.1) < 1 - DAY_S
+
+
+def test_a_smaller_quota_is_in_force_at_once(shared):
+    for _ in range(4):
+        Limiter(shared).day("shop", 9).take(NOON)
+
+    smaller = Limiter(shared).day("shop", 3)
+
+    assert smaller.take(NOON) < 0
+    assert smaller.field(smaller.left(NOON), NOON) == b'"day";r=0;t=43200'
+
+
+def test_kills_between_takes_lose_no_count_and_leave_no_lock(shared, spawn):
+    worker = spawn(
+        f"""
+        from entrepot.chassis.limits import Limiter
+        day = Limiter(shared).day("shop", 9)
+        day.take({NOON})
+        day._mutex.__enter__()
+        os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    worker.wait()
+
+    assert Limiter(shared).day("shop", 9).take(NOON) == 7

@@ -118,6 +118,33 @@ def test_another_boot_without_a_seal_is_another_epoch(shared, path, other_boot, 
     assert later.epoch != shared.epoch
 
 
+def test_a_file_in_use_is_of_this_boot_whatever_id_another_process_sees(shared, path):
+    shared.cells[shared.slot("limit")] = 5.0
+    with path.open("r+b") as file:
+        file.seek(16)
+        file.write(b"0" * 36)
+
+    other = SharedState.open(path)
+
+    assert other.cells[other.slot("limit")] == 5.0
+
+
+def test_a_file_that_only_a_child_of_its_opener_uses_is_of_this_boot(path, spawn):
+    parent = spawn("""
+        if os.fork() == 0:
+            sys.stdin.readline()
+    """)
+    parent.wait()
+    inode = path.stat().st_ino
+    with path.open("r+b") as file:
+        file.seek(16)
+        file.write(b"0" * 36)
+
+    SharedState.open(path)
+
+    assert path.stat().st_ino == inode
+
+
 def test_the_seal_waits_for_the_last_process(shared, path, other_boot, spawn):
     worker = spawn("shared.register(); print('up', flush=True); sys.stdin.readline(); shared.close()")
     worker.stdout.readline()

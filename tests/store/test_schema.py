@@ -1,21 +1,35 @@
 import threading
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import CheckConstraint, func, insert, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
 from entrepot.errors import StoreUnavailable
+from entrepot.identity.refused import MAX_VALUE_CHARS
+from entrepot.ledger.clients import begin_hold
 from entrepot.store import schema
+from entrepot.store.audit import Actor, Change, append, audit_entries
 from entrepot.store.catalog import CatalogObject, CatalogRevision
 from entrepot.store.engine import open_database
-from entrepot.store.identity import Revocation, Token
+from entrepot.store.identity import (
+    Credential,
+    DisabledCaller,
+    Operator,
+    OperatorSession,
+    Revocation,
+    Token,
+    master_key,
+)
 from entrepot.store.ledger import attempts, holds, idempotency_keys, plans, queues, transactions
 
 MOMENT = datetime(2026, 11, 21, tzinfo=UTC)
+ACTOR = Actor("root", "command", "00000000-0000-4000-8000-000000000000")
 
 
 def stamp(database, revision):
@@ -31,6 +45,7 @@ def fill(database):
         session.add(CatalogRevision(number=1, document={}, types={}, digest="d", summary="", made_by="test"))
         for table, row in ledger_rows():
             session.execute(insert(table), [row])
+        append(session, ACTOR, Change("apply", "catalog", "1", before=None, after={"revision": 1}))
 
 
 def ledger_rows():
@@ -56,13 +71,18 @@ def ledger_rows():
     }
     attempt = {"number": 1, "courier": "host-1", "started_at": 1.5, "ended_at": 2.5, "outcome": "transient"}
     key = {"digest": "k", "request": "r", "transaction_id": work["id"], "queued": 1, "expires_at": 9e9}
+    key |= {"partner": "p", "upstream": "erp", "size": 0}
     return [
         (plans, {"digest": "d", "document": "{}"}),
         (transactions, work | {"seq": 1}),
         (attempts, attempt | {"transaction_seq": 1, "status": 503, "code": "upstream-unavailable", "detail": ""}),
-        (queues, {"upstream": "erp", "partner": "p", "unfinished": 1, "bytes": 2**40}),
+        (
+            queues,
+            {"upstream": "erp", "partner": "p", "unfinished": 1, "bytes": 2**40, "dead_bytes": 0, "kept_bytes": 0},
+        ),
         (idempotency_keys, key),
         (holds, {"upstream": "*", "reason": "maintenance", "detail": "", "since": 1.5}),
+        (master_key, {"number": 1, "fingerprint": "f", "place": "the file /x"}),
     ]
 
 
@@ -75,12 +95,37 @@ def counts(database):
 
 
 def rows():
+    operator = Operator(id=uuid4(), name="o", role="admin", password="$argon2id$", password_at=MOMENT)
     return [
         Token(
             jti="a", client="c", partner="p", scopes="", issued_at=MOMENT, expires_at=MOMENT, kid="k", issued_by="test"
         ),
         Revocation(kind="jti", value="a", revoked_at=MOMENT, expires_at=MOMENT, revoked_by="test"),
+        Credential(
+            key_id="i", kind="secret", client="c", partner="p", label="l", digest="d", made_at=MOMENT, made_by="test"
+        ),
+        DisabledCaller(kind="client", name="c", disabled_at=MOMENT, disabled_by="test"),
+        operator,
+        OperatorSession(
+            operator_id=operator.id, digest="s", started_at=MOMENT, used_at=MOMENT, ends_at=MOMENT, source="::1"
+        ),
     ]
+
+
+def test_a_store_has_one_master_key(database):
+    with database.transaction() as session:
+        session.execute(insert(master_key), [{"number": 1, "fingerprint": "f", "place": "here"}])
+
+    with pytest.raises(IntegrityError), database.transaction() as session:
+        session.execute(insert(master_key), [{"number": 2, "fingerprint": "g", "place": "there"}])
+
+
+def test_a_client_of_the_longest_name_that_can_be_disabled_is_held(database):
+    with database.writing() as connection:
+        begin_hold(connection, "n" * MAX_VALUE_CHARS, 1.5, disabled=True)
+
+    with database.reading() as session:
+        assert session.scalar(select(holds.c.upstream)) == f"client:{'n' * MAX_VALUE_CHARS}"
 
 
 def test_an_empty_database_has_every_change_before_it(empty):
@@ -137,7 +182,7 @@ def test_there_is_a_way_back_with_rows_and_forth_again(database):
 
 
 def test_every_change_has_a_way_back_of_its_own(database):
-    directory = schema.ScriptDirectory.from_config(schema.alembic_config(None))
+    directory = ScriptDirectory.from_config(schema.alembic_config(None))
     fill(database)
 
     for change in directory.walk_revisions():
@@ -190,7 +235,7 @@ def test_a_transaction_outside_the_rules_is_refused(database, column, value):
 
 
 def test_changes_are_in_one_line():
-    directory = schema.ScriptDirectory.from_config(schema.alembic_config(None))
+    directory = ScriptDirectory.from_config(schema.alembic_config(None))
 
     names = [revision.revision for revision in directory.walk_revisions()]
 
@@ -258,3 +303,15 @@ def test_any_other_schema_is_refused(database, revision):
 
     with pytest.raises(StoreUnavailable, match=f"at {revision}"):
         schema.check_schema(database)
+
+
+@pytest.mark.parametrize("statement", ["UPDATE audit_entries SET actor = 'x'", "DELETE FROM audit_entries"])
+def test_the_audit_log_can_only_be_added_to(database, statement):
+    with database.transaction() as session:
+        append(session, ACTOR, Change("apply", "catalog", "1"))
+
+    with pytest.raises(Exception, match="append-only"), database.transaction() as session:
+        session.execute(text(statement))
+
+    with database.reading() as session:
+        assert session.scalars(select(audit_entries.c.actor)).all() == ["root"]

@@ -27,13 +27,19 @@ def token(jti="a", **values):
         "sqlite:///:memory:",
         "postgresql://host",
         "postgresql+psycopg2://host/db",
+        "postgresql://host:secret/db",
+        "postgresql://127.0.0.1/db?port=secret",
+        "postgresql://127.0.0.1/db?connect_timeout=secret",
+        "postgresql://127.0.0.1/db?secret=1",
         "mysql://host/db",
         "no url",
     ],
 )
-def test_a_url_that_is_no_file_of_sqlite_and_no_database_of_postgresql_is_refused(url):
-    with pytest.raises(SettingsError):
+def test_a_url_that_is_no_file_of_sqlite_and_no_database_of_postgresql_is_refused_and_not_shown(url):
+    with pytest.raises(SettingsError) as refused:
         open_database(url)
+
+    assert "secret" not in str(refused.value)
 
 
 def test_what_is_written_is_there_for_the_next_transaction(database):
@@ -56,6 +62,13 @@ def test_a_transaction_that_raises_leaves_nothing(database, kind):
 
     with database.reading() as session:
         assert session.execute(select(holds)).all() == []
+
+
+def test_an_outage_before_the_commit_says_that_nothing_was_written(database):
+    with pytest.raises(StoreUnavailable) as caught, database.writing() as connection:
+        connection.execute(text("SELECT 1 FROM nowhere"))
+
+    assert caught.value.applied == "no"
 
 
 def test_a_reader_sees_one_state_throughout(database):

@@ -28,6 +28,19 @@ def test_every_connection_syncs_its_commits_and_waits_as_long_as_it_may(on_postg
     assert [setting(on_postgresql, name) for name in names] == ["on", "5s", "5s", "repeatable read"]
 
 
+def test_an_outage_at_the_commit_says_that_something_may_have_been_written(on_postgresql, postgresql):
+    def write_and_lose_the_server():
+        with on_postgresql.writing() as connection:
+            connection.execute(insert(holds), [HOLD])
+            mine = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            postgresql.do(f"SELECT pg_terminate_backend({mine}, 5000)")
+
+    with pytest.raises(StoreUnavailable) as caught:
+        write_and_lose_the_server()
+
+    assert caught.value.applied is None
+
+
 def test_a_server_that_does_not_sync_commits_is_told_to(postgresql, postgresql_url):
     postgresql.do(f"ALTER DATABASE {make_url(postgresql_url).database} SET synchronous_commit = off")
     database = open_database(postgresql_url)
@@ -95,7 +108,7 @@ def test_a_writer_that_does_nothing_loses_the_right_to_write(on_postgresql, post
     def sleep():
         with idle.writing() as connection:
             connection.execute(insert(holds), [HOLD])
-            time.sleep(0.5)
+            time.sleep(2.0)
             connection.execute(select(holds)).all()
 
     with pytest.raises(StoreUnavailable):

@@ -2,7 +2,7 @@ import contextlib
 import socket
 
 import pytest
-from wire_stand import Desk, Loop, Upstream, read_all
+from wire_stand import PATIENCE_S, Desk, Loop, Upstream, read_all
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def connect():
     opened = []
 
     def open_one(address):
-        sock = socket.create_connection(address, timeout=3)
+        sock = socket.create_connection(address, timeout=PATIENCE_S)
         opened.append(sock)
         return sock
 

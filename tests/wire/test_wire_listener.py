@@ -10,7 +10,7 @@ import time
 from collections import Counter
 
 import pytest
-from wire_stand import LIMITS, eventually, on_both_loops, read_until
+from wire_stand import LIMITS, PATIENCE_S, eventually, on_both_loops, read_until
 
 from entrepot.wire.listener import Listener, OpenCounts
 from entrepot.wire.server import Server
@@ -86,7 +86,7 @@ def test_four_processes_get_about_as_many_connections_each(listening, tmp_path, 
             worker.stdout.readline()
         clients = [stack.enter_context(socket.create_connection(listening.getsockname())) for _ in range(count)]
         for client in clients:
-            client.settimeout(5)
+            client.settimeout(PATIENCE_S)
             client.sendall(GET)
         shares = Counter(read_until(client, b" END").partition(b"\r\n\r\n")[2] for client in clients)
 
@@ -129,7 +129,7 @@ def test_a_full_server_leaves_connections_in_the_socket(listen, listening, conne
         third.recv(1)
 
     first.close()
-    third.settimeout(3)
+    third.settimeout(PATIENCE_S)
 
     assert read_until(third, b"hello").startswith(b"HTTP/1.1 200 ")
     assert server.open == 2

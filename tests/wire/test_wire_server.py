@@ -3,9 +3,10 @@
 import re
 import socket
 import time
+from dataclasses import replace
 
 import pytest
-from wire_stand import DATE, eventually, on_both_loops, read_all, read_until
+from wire_stand import DATE, LIMITS, PATIENCE_S, eventually, on_both_loops, read_all, read_until
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -232,8 +233,9 @@ def test_lists_are_joined_and_names_are_lower_case(converse, desk):
 
 
 @on_both_loops
-def test_a_peer_that_closes_its_side_is_answered_first(served, connect, desk):
-    sock = connect(served[1])
+def test_a_peer_that_closes_its_side_is_answered_first(loop, connect, desk):
+    _, address = loop.serve(desk, replace(LIMITS, half_close_s=PATIENCE_S))
+    sock = connect(address)
     sock.sendall(request(b"/later") + GET)
     sock.shutdown(socket.SHUT_WR)
 
@@ -301,7 +303,7 @@ def test_an_idle_connection_may_still_ask_during_the_grace(served, connect, loop
     sock.sendall(GET)
     read_until(sock, b"hello")
 
-    loop.call(served[0].drain, 0.5)
+    loop.call(served[0].drain, 5.0)
     sock.sendall(GET)
 
     assert read_all(sock) == ok(b"hello", b"X-Saw: GET /\r\n", close=True)

@@ -21,7 +21,7 @@ CATALOG = Table(
         Key("upstreams", mapping_of(objects.upstream, "upstreams", name), "the systems behind the gateway", default={}),
         Key("endpoints", mapping_of(objects.endpoint, "endpoints", name), "the public paths", default={}),
         Key("partners", mapping_of(objects.partner, "partners", name), "who may call", default={}),
-        Key("plans", tables.later, "rates and quotas that clients share", part="identity"),
+        Key("plans", mapping_of(objects.plan, "plans", name), "rates and quotas that many clients have", default={}),
     ),
 )
 
@@ -59,7 +59,7 @@ def check(tree: Node, mistakes: list[Mistake], *, is_whole: bool = True) -> Draf
         check_upstream(upstream)
     for endpoint in found["endpoints"].values():
         check_endpoint(endpoint)
-    everything = Objects(found["upstreams"], found["endpoints"], found["partners"], clients)
+    everything = Objects(found["upstreams"], found["endpoints"], found["partners"], clients, found["plans"])
     if is_whole and _sections_are_right(tree):
         check_references(everything, tree.at(["upstreams"]).entries if "upstreams" in tree.entries else ())
     return Draft(_catalog(everything), tree)
@@ -76,6 +76,7 @@ def _catalog(found: Objects) -> Catalog:
         endpoints=_values(found.endpoints),
         partners=_values(found.partners),
         clients={client.name: client.value for client in found.clients},
+        plans=_values(found.plans),
     )
 
 
@@ -107,4 +108,6 @@ def keys() -> tuple[tuple[str, Table], ...]:
         ("partners.NAME", tables.PARTNER),
         ("partners.NAME.clients.NAME", tables.CLIENT),
         ("partners.NAME.clients.NAME.rate", tables.RATE),
+        ("partners.NAME.clients.NAME.quota", tables.QUOTA),
+        ("plans.NAME", tables.PLAN),
     )

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from entrepot.chassis.networks import read_network
 
 Decoder = Callable[[Any], Any]
 T = TypeVar("T")
@@ -87,7 +89,7 @@ def _decoder(hint: Any) -> Decoder:
 
 def _union(args: tuple[Any, ...]) -> Decoder:
     if IPv4Network in args:
-        return ip_network
+        return read_network
     inner = _decoder(next(arg for arg in args if arg is not NoneType))
     return inner if inner is _same else lambda item: None if item is None else inner(item)
 

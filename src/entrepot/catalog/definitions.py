@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from entrepot.chassis.limits import Rate
 from entrepot.connectors.base import CallMapping, ModelMapping, RelayMapping, Upstream
-from entrepot.identity.partners import Client, Partner
+from entrepot.identity.partners import Client, Partner, Plan, Quota
 from entrepot.ledger.retry import DEFAULT_RETRY, RetryPolicy
 
 RESERVED_PATHS = ("/oauth/", "/.well-known/", "/docs", "/transactions", "/status", "/health/", "/metrics")
@@ -63,3 +63,12 @@ class Catalog:
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict)
     partners: Mapping[str, Partner] = field(default_factory=dict)
     clients: Mapping[str, Client] = field(default_factory=dict)
+    plans: Mapping[str, Plan] = field(default_factory=dict)
+
+    def rate_of(self, client: Client) -> Rate | None:
+        """Return the rate of *client*: its own, or its plan's."""
+        return client.rate or (self.plans[client.plan].rate if client.plan else None)
+
+    def quota_of(self, client: Client) -> Quota | None:
+        """Return the quota of *client*: its own, or its plan's."""
+        return client.quota or (self.plans[client.plan].quota if client.plan else None)

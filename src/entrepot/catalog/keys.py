@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import Enum
-from typing import Any, Literal
+from typing import Any
 
 from entrepot.catalog.tree import Node, plain
 from entrepot.chassis.errors import Mistake
-
-Part = Literal["core", "ledger", "identity"]
 
 
 class Bad(Enum):
@@ -53,8 +51,7 @@ Parser = Callable[[Node, Spot], Any]
 class Key:
     """One key of an object. *kinds* are the kinds of object that have it, all when empty.
 
-    A key whose *part* is not core is known, and refused by this version. *shown* is the default as the reference
-    documentation writes it; *default* is what a missing key stands for.
+    *shown* is the default as the reference documentation writes it; *default* is what a missing key stands for.
     """
 
     name: str
@@ -63,7 +60,6 @@ class Key:
     default: Any = None
     required: bool = False
     shown: str = ""
-    part: Part = "core"
     kinds: tuple[str, ...] = ()
 
 
@@ -71,7 +67,7 @@ class Key:
 class Values:
     """What an object says: a value for every key of its table.
 
-    *given* are the keys that are written and acted on, *bad* those that have a mistake.
+    *given* are the keys that are written, *bad* those that have a mistake.
     """
 
     found: dict[str, Any] = field(default_factory=dict)
@@ -133,13 +129,11 @@ def _read_key(key: Key, node: Node, spot: Spot, values: Values) -> None:
 
 
 def _is_taken(key: Key | None, name: str, node: Node, spot: Spot, table: Table, kind: str) -> bool:
-    """Return whether *name* is a key that this object has and this version acts on; report it otherwise."""
+    """Return whether *name* is a key that this object has; report it otherwise."""
     here = spot.at(name)
     if key is None:
         names = [known.name for known in table.keys if not known.kinds or not kind or kind in known.kinds]
         here.wrong(node, f"{table.what} has no key `{name}`{did_you_mean(name, names)}")
-    elif key.part != "core":
-        here.wrong(node, f"this version does not act on `{name}` yet: leave it out")
     elif key.kinds and kind and kind not in key.kinds:
         here.wrong(node, f"`{name}` is for {_listed(key.kinds)} only; this is {_article(kind)}")
     else:

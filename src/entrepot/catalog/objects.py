@@ -13,10 +13,10 @@ from typing import Any, Generic, TypeVar
 from entrepot.catalog.definitions import Endpoint
 from entrepot.catalog.endpoint_tables import ENDPOINT, KINDS
 from entrepot.catalog.keys import Bad, Spot, Table, Values, nearest, read
-from entrepot.catalog.tables import CLIENT, HTTP_CONCURRENCY, ODOO_CONCURRENCY, ODOO_CONTEXT, PARTNER, UPSTREAM
+from entrepot.catalog.tables import CLIENT, HTTP_CONCURRENCY, ODOO_CONCURRENCY, ODOO_CONTEXT, PARTNER, PLAN, UPSTREAM
 from entrepot.catalog.tree import Node
 from entrepot.connectors.base import CallMapping, ModelMapping, Probe, RelayMapping, Upstream
-from entrepot.identity.partners import Client, Partner
+from entrepot.identity.partners import Client, Partner, Plan
 
 T = TypeVar("T")
 
@@ -195,5 +195,11 @@ def clients(of: Parsed[Partner]) -> Iterator[Parsed[Client]]:
 def _build_client(name: str, found: Values, partner_name: str) -> Client:
     scopes: Sequence[Any] = found["scopes"] or ()
     return Client(
-        name=name, partner=partner_name, scopes=frozenset(scopes), rate=found["rate"], networks=found["networks"]
-    )
+        name=name, partner=partner_name, scopes=frozenset(scopes), rate=found["rate"], networks=found["networks"],
+        quota=found["quota"], plan=found["plan"], api_keys=found["api_keys"],
+    )  # fmt: skip
+
+
+def plan(node: Node, spot: Spot) -> Parsed[Plan] | Bad:
+    """Return the plan that *node* defines. A parser of keys."""
+    return _parsed(PLAN, node, spot, "", lambda name, found, _: Plan(name, found["rate"], found["quota"]))

@@ -15,7 +15,9 @@ import orjson
 
 from entrepot.catalog.codec import decode, encode
 from entrepot.catalog.definitions import Endpoint
+from entrepot.chassis.errors import Error
 from entrepot.connectors.base import CallMapping, ModelMapping, RelayMapping
+from entrepot.errors import UpstreamTimeout
 from entrepot.ledger.entries import PlanText
 from entrepot.ledger.retry import DEFAULT_RETRY, RetryPolicy
 
@@ -37,6 +39,29 @@ class Plan:
     model: ModelMapping | None = None
     call: CallMapping | None = None
     relay: RelayMapping | None = None
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether it is a call with a guard, which is true only once the call is done."""
+        return self.call is not None and self.call.guard is not None
+
+    @property
+    def makes_lines(self) -> bool:
+        """Whether it is an update that may make lines: made twice, they are there twice."""
+        return self.kind == "update" and self.model is not None and any(each.fields for each in self.model.fields)
+
+    @property
+    def rests(self) -> bool:
+        """Whether it must not be looked at or sent again while the upstream may be at work on it."""
+        return self.is_guarded or self.kind == "update"
+
+    def may_be_at_work(self, error: Error | None) -> bool:
+        """Tell whether the upstream may be at work on it after *error*, so that to repeat it now could double it.
+
+        A create is safe by its external id. Without an *error* nothing was heard at all.
+        """
+        is_lost = self.kind == "update" and isinstance(error, UpstreamTimeout | None)
+        return self.is_guarded or self.makes_lines or is_lost
 
     def text(self) -> PlanText:
         """Return the plan as text, with its digest."""

@@ -12,7 +12,7 @@ from entrepot.catalog.paths import routes, shape, value_names
 from entrepot.catalog.templates import names_in
 from entrepot.catalog.values import written_s
 from entrepot.connectors.base import Json, Upstream
-from entrepot.identity.partners import Client, Partner
+from entrepot.identity.partners import Client, Partner, Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,7 @@ class Objects:
     endpoints: Mapping[str, Parsed[Endpoint]]
     partners: Mapping[str, Parsed[Partner]]
     clients: Sequence[Parsed[Client]]
+    plans: Mapping[str, Parsed[Plan]]
 
 
 def check_references(objects: Objects, upstream_names: Iterable[str]) -> None:
@@ -35,6 +36,7 @@ def check_references(objects: Objects, upstream_names: Iterable[str]) -> None:
         _check_templates(endpoint, objects)
     _check_clashes(objects.endpoints.values())
     _check_client_names(objects.clients)
+    _check_plans(objects)
 
 
 def _check_upstream(of: Parsed[Endpoint], upstreams: Mapping[str, Parsed[Upstream]], names: Sequence[str]) -> None:
@@ -175,3 +177,10 @@ def _check_client_names(clients: Sequence[Parsed[Client]]) -> None:
                 f"a client's name is unique in the catalog: {other.value.partner} has it too, at {other.node.place}"
             )
             client.spot.wrong(client.node, message)
+
+
+def _check_plans(objects: Objects) -> None:
+    for client in objects.clients:
+        name = client.value.plan
+        if client.are_right("plan") and name is not None and name not in objects.plans:
+            client.wrong("plan", f"there is no plan `{name}`{did_you_mean(name, objects.plans)}")

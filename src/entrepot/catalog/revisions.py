@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,8 +24,13 @@ from entrepot.catalog.tree import rooted
 from entrepot.catalog.written import Document
 from entrepot.chassis.errors import Mistake
 from entrepot.errors import CatalogError
+from entrepot.store import audit
+from entrepot.store.audit import Actor, Change
 from entrepot.store.catalog import CatalogObject, CatalogRevision
 from entrepot.store.engine import Database
+
+# So many of its changes the audit log names; the revision itself holds all of them.
+MAX_AUDITED = 200
 
 
 class Counter(Protocol):
@@ -69,10 +74,21 @@ def current(database: Database) -> Revision:
         return Revision(newest.number, newest.document, newest.types, origins)
 
 
-def record(database: Database, after: int, revision: Revision, *, summary: str, by: str) -> bool:
+def origins_of(database: Database, section: str, names: Collection[str]) -> dict[str, Origin]:
+    """Return where those of *names* came from that *section* of the newest revision has. Raises StoreUnavailable."""
+    columns = (CatalogObject.name, CatalogObject.origin, CatalogObject.place)
+    wanted = select(*columns).where(CatalogObject.kind == section, CatalogObject.name.in_(names))
+    with database.reading() as session:
+        return {row.name: Origin(row.origin, row.place) for row in session.execute(wanted)}
+
+
+def record(
+    database: Database, after: int, revision: Revision, *, summary: str, actor: Actor, changes: Sequence[Change] = ()
+) -> bool:
     """Store *revision* as the one after number *after*, all or nothing; False when another has come between.
 
-    *summary* says what changed, *by* who changed it. Raises StoreUnavailable.
+    *summary* says what changed; the audit log says so too, after *changes*, and who the *actor* was. Raises
+    StoreUnavailable.
     """
     with database.transaction() as session:
         newest = _newest(session)
@@ -86,10 +102,17 @@ def record(database: Database, after: int, revision: Revision, *, summary: str, 
                 types=revision.types,
                 digest=hashlib.sha256(orjson.dumps([revision.document, revision.types])).hexdigest(),
                 summary=summary,
-                made_by=by,
+                made_by=actor.name,
             )
         )
+        audit.append_all(session, actor, [*changes, _change(after, revision.number, summary)])
     return True
+
+
+def _change(former: int, number: int, summary: str) -> Change:
+    lines = summary.splitlines()
+    after = {"revision": number, "number": len(lines), "changes": lines[:MAX_AUDITED]}
+    return Change("apply", "catalog", f"revision {number}", before={"revision": former}, after=after)
 
 
 def _replace_objects(session: Session, revision: Revision) -> None:

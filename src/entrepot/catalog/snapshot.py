@@ -1,7 +1,8 @@
 """The compiled catalog on disk: what every worker reads, with or without a database.
 
-The file has two lines of JSON: a head ``{"format", "version", "revision", "sha256"}`` and the catalog, whose bytes the
-checksum covers. Values that are at their defaults are left out. It is replaced as a whole, never changed in place.
+The file has lines of JSON: a head ``{"format", "version", "revision", "digest", "sha256"}``, the catalog without its
+clients, and each client. The checksum covers all but the head. Values that are at their defaults are left out. The file
+is replaced as a whole, never changed in place.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from entrepot.catalog.clients import Clients, client_lines
 from entrepot.catalog.codec import decode, encode
 from entrepot.catalog.definitions import Catalog
 from entrepot.errors import NotReady
 
 FORMAT = "entrepot-snapshot"
-VERSION = 1
+VERSION = 2
 
 
 def write_snapshot(path: Path, catalog: Catalog, *, digest: str = "") -> None:
@@ -30,7 +33,8 @@ def write_snapshot(path: Path, catalog: Catalog, *, digest: str = "") -> None:
     *digest* is that of the stored revision: a number may come twice, after a database was restored. Raises OSError when
     the disk does not take it; the old snapshot is then still whole.
     """
-    payload = orjson.dumps(encode(catalog))
+    rest = orjson.dumps(encode(replace(catalog, clients={})))
+    payload = rest + b"\n" + client_lines(catalog.clients.values())
     head = {
         "format": FORMAT,
         "version": VERSION,
@@ -38,7 +42,7 @@ def write_snapshot(path: Path, catalog: Catalog, *, digest: str = "") -> None:
         "digest": digest,
         "sha256": hashlib.sha256(payload).hexdigest(),
     }
-    _replace(path, orjson.dumps(head) + b"\n" + payload + b"\n")
+    _replace(path, orjson.dumps(head) + b"\n" + payload)
 
 
 def read_snapshot(path: Path) -> Catalog:
@@ -48,9 +52,15 @@ def read_snapshot(path: Path) -> Catalog:
         raise NotReady(f"the snapshot {path} is damaged: its checksum does not match; `entrepot apply` writes it anew")
     try:
         with collector_paused():
-            return decode(Catalog, orjson.loads(payload))
+            return _catalog(payload)
     except (TypeError, ValueError, KeyError, AttributeError) as exc:
         raise NotReady(f"the snapshot {path} is damaged: {exc}") from exc
+
+
+def _catalog(payload: bytes) -> Catalog:
+    rest, _, lines = payload.partition(b"\n")
+    catalog = decode(Catalog, orjson.loads(rest))
+    return replace(catalog, clients=Clients(lines)) if lines else catalog
 
 
 @contextmanager
@@ -93,7 +103,7 @@ def _read(path: Path) -> tuple[dict[str, Any], bytes]:
         raise NotReady(f"{path} is not a snapshot of Entrepot")
     if head.get("version") != VERSION:
         raise NotReady(f"the snapshot {path} has version {head.get('version')}; this program reads {VERSION}")
-    return head, payload.removesuffix(b"\n")
+    return head, payload
 
 
 def _replace(path: Path, content: bytes) -> None:

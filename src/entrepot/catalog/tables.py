@@ -10,6 +10,7 @@ from entrepot.catalog.keys import BAD, Key, Spot, Table, Values, describe, leaf,
 from entrepot.catalog.tree import Node, plain
 from entrepot.chassis.limits import Rate
 from entrepot.connectors.base import Auth, BreakerPolicy, Probe
+from entrepot.identity.partners import Quota
 from entrepot.ledger.retry import RetryPolicy
 
 DAY_S = 86_400.0
@@ -22,11 +23,6 @@ def json_mapping(node: Node, spot: Spot) -> Any:
     if not isinstance(node.value, dict):
         return spot.wrong(node, f"must be a mapping of names to values; it is {describe(node)}")
     return plain(node)
-
-
-def later(node: Node, spot: Spot) -> Any:
-    """Return BAD: the parser of keys that this version does not act on, which are refused before they are parsed."""
-    return spot.wrong(node, "this version does not act on it yet")
 
 
 def _auth(node: Node, spot: Spot) -> Any:
@@ -51,6 +47,12 @@ RATE = Table(
     ),
 )
 rate = object_of(RATE, lambda found: Rate(found["per_second"], found["burst"]))
+
+QUOTA = Table(
+    "a quota",
+    (Key("day", leaf(v.whole(1, 1_000_000_000)), "requests in a day of UTC", required=True),),
+)
+quota = object_of(QUOTA, lambda found: Quota(found["day"]))
 
 CACHE = Table(
     "a cache policy",
@@ -192,10 +194,18 @@ CLIENT = Table(
     (
         Key("scopes", list_of(leaf(v.scope), "scopes", least=0), "what its tokens may do", required=True),
         Key("rate", rate, "its own limit", shown="none"),
-        Key("quota", later, "requests in a day", shown="none", part="identity"),
+        Key("quota", quota, "how much it may ask for in a day", shown="none"),
         Key("networks", list_of(leaf(v.network), "networks"), "where it may call from", default=(), shown="any"),
-        Key("api_keys", later, "may use API keys", shown="false", part="identity"),
-        Key("plan", later, "shared rate and quota", part="identity"),
+        Key("api_keys", leaf(v.boolean), "may use API keys", default=False, shown="false"),
+        Key("plan", leaf(v.name), "a plan, whose rate and quota hold where it has none of its own", shown="none"),
+    ),
+)
+
+PLAN = Table(
+    "a plan",
+    (
+        Key("rate", rate, "the limit of each client that has the plan", shown="none"),
+        Key("quota", quota, "how much each of them may ask for in a day", shown="none"),
     ),
 )
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_interface, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_interface
 from typing import Any
 from urllib.parse import urlsplit
 
 from entrepot.chassis import values as chassis
+from entrepot.chassis.networks import read_network
 from entrepot.connectors.base import Json
+from entrepot.settings import is_own
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _PUBLIC = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,79}")
@@ -170,6 +172,8 @@ def secret(value: Any) -> str:
         raise ValueError(
             "must say where the secret is: file:/absolute/path, env:NAME or credential:NAME; never the secret itself"
         )
+    if is_own(value):
+        raise ValueError("must not be the master key or a file of the store: these are shown to no upstream")
     return value
 
 
@@ -178,7 +182,7 @@ def network(value: Any) -> IPv4Network | IPv6Network:
     if not isinstance(value, str):
         raise ShapeError("must be a network such as 10.0.0.0/8 or fd00::/8")
     try:
-        return ip_network(value)
+        return read_network(value)
     except ValueError as exc:
         try:
             meant = ip_interface(value).network

@@ -25,7 +25,7 @@ from entrepot.connectors.base import (
     RelayMapping,
     Upstream,
 )
-from entrepot.identity.partners import Client, Partner
+from entrepot.identity.partners import Client, Partner, Plan, Quota
 from entrepot.ledger.retry import DEFAULT_RETRY, RetryPolicy
 
 Written = dict[str, Json]
@@ -44,6 +44,7 @@ def document(catalog: Catalog) -> dict[str, dict[str, Written]]:
         "upstreams": {name: _upstream(upstream) for name, upstream in catalog.upstreams.items()},
         "endpoints": {name: _endpoint(endpoint) for name, endpoint in catalog.endpoints.items()},
         "partners": {name: _partner(partner, clients.get(name, {})) for name, partner in catalog.partners.items()},
+        "plans": {name: _plan(plan) for name, plan in catalog.plans.items()},
     }
 
 
@@ -247,8 +248,22 @@ def _partner(of: Partner, clients: dict[str, Written]) -> Written:
 
 def _client(of: Client) -> Written:
     return {"scopes": sorted(of.scopes)} | _without_defaults(
-        {"rate": (_rate(of.rate), None), "networks": ([str(network) for network in of.networks], [])}
+        {
+            "rate": (_rate(of.rate), None),
+            "quota": (_quota(of.quota), None),
+            "plan": (of.plan, None),
+            "networks": ([str(network) for network in of.networks], []),
+            "api_keys": (of.api_keys, False),
+        }
     )
+
+
+def _plan(of: Plan) -> Written:
+    return _without_defaults({"rate": (_rate(of.rate), None), "quota": (_quota(of.quota), None)})
+
+
+def _quota(of: Quota | None) -> Json:
+    return None if of is None else {"day": of.day}
 
 
 def _thawed(value: Any) -> Json:

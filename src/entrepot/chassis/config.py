@@ -126,13 +126,18 @@ def option(name: str, config: Mapping[str, Any], default: str) -> str:
 def layered_files(path: Path) -> list[Path]:
     """Return *path* and the ``conf.d/*.ini`` beside it in the order of their names; hidden ones are left out.
 
-    Raises OSError if ``conf.d`` exists and cannot be read.
+    Raises OSError if ``conf.d`` exists and cannot be read, and ConfigError for what is no regular file there: a pipe
+    would be waited for.
     """
     directory = path.parent / "conf.d"
     try:
         names = sorted(each for each in directory.iterdir() if each.suffix == ".ini" and each.name[0] != ".")
     except FileNotFoundError:
         names = []
+    # A link to /dev/null takes a file of this name away, as systemd has it.
+    odd = [each for each in names if each.exists() and not (each.is_file() or each.is_char_device())]
+    if odd:
+        raise ConfigError([Mistake("is no regular file", str(each)) for each in odd])
     return [path, *names]
 
 

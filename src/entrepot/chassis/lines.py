@@ -25,10 +25,30 @@ class LineWriter:
     soon as lines can be written again. Not for several threads.
     """
 
-    __slots__ = ("_close", "_due_bytes", "_fresh", "_lines", "_piece_bytes", "_send", "_size", "_told", "dropped")
+    __slots__ = (
+        "_batch",
+        "_close",
+        "_due_bytes",
+        "_fresh",
+        "_lines",
+        "_piece_bytes",
+        "_send",
+        "_size",
+        "_told",
+        "dropped",
+    )
 
     def __init__(self, fd: int) -> None:
-        self._send, self._piece_bytes, self._close = _open_sender(fd)
+        self._begin(*_open_sender(fd))
+
+    def _begin(
+        self, send: Callable[[bytes], int], piece_bytes: int, close: Callable[[], None], batch: int = BATCH_LINES
+    ) -> None:
+        """Write by *send* at most *piece_bytes* at once, or one line if that is more; *close* ends it.
+
+        *batch* is how many lines are gathered.
+        """
+        self._send, self._piece_bytes, self._close, self._batch = send, piece_bytes, close, batch
         self._lines: list[bytes] = []
         self._size = 0
         self._fresh = 0
@@ -41,7 +61,7 @@ class LineWriter:
         self._lines.append(line)
         self._size += len(line)
         self._fresh += 1
-        if self._fresh >= BATCH_LINES or self._size >= self._due_bytes:
+        if self._fresh >= self._batch or self._size >= self._due_bytes:
             self.flush()
 
     def flush(self) -> None:

@@ -145,7 +145,7 @@ class MeterFamily(Generic[_AnyChild]):
         return self._children.setdefault(values, self._new())
 
     def _new(self) -> _AnyChild:
-        return self._make(self.shape.bounds) if self.shape.kind == "histogram" else self._make()  # type: ignore[call-arg]
+        return self._make(self.shape.bounds) if self.shape.kind == "histogram" else self._make()  # type: ignore[call-arg]  # by its kind
 
 
 class Meter:

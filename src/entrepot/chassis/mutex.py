@@ -56,7 +56,7 @@ def _function(library: ctypes.CDLL, name: str, *more: type) -> Callable[..., int
     function = getattr(library, name)
     function.argtypes = (ctypes.c_size_t, *more)
     function.restype = ctypes.c_int
-    return function  # type: ignore[no-any-return]
+    return function  # type: ignore[no-any-return]  # ctypes types no function
 
 
 def require_support() -> None:

@@ -3,7 +3,9 @@
 Reading is one aligned 8-byte load and takes no lock; such loads and stores are never torn on x86-64 and aarch64.
 Changes that depend on what was read are made under one of the robust mutexes in the file. The file belongs to one boot:
 a mutex that was held when the power failed would never come free. So the first to open it after a boot makes a new file
-(under a lock on the old one), takes the counters over, and puts it in the old one's place.
+(under a lock on the old one), takes counters and kept cells over, and puts it in the old one's place. A file that some
+process has open is of this boot, whatever id it bears: in a container (LXC, systemd-nspawn) commands see an id of the
+container's own, and units with a /proc of their own see the kernel's.
 
 All processes must see the same process ids (one PID namespace) and run as the same user.
 
@@ -25,7 +27,7 @@ from pathlib import Path
 from entrepot.chassis import mutex
 from entrepot.chassis.mutex import Descriptor, Mutex, SharedStateError
 
-VERSION = 1
+VERSION = 2
 ROWS = 128
 LANES = 512
 SLOTS = 98_304
@@ -48,9 +50,10 @@ LANE_CELLS = 4  # words of a lane for each process, kept as LANE_CELLS columns o
 _LANE_WORDS = LANE_HEAD + LANE_CELLS * ROWS
 _RECORD_WORD = _LANE_WORD + LANES * _LANE_WORDS
 _RECORD_WORDS = 8  # hash (2), kind, free, CELLS cells: a cache line
+_FLOCK = struct.Struct("@hhqqi4x")  # type, whence, start, length, pid (fcntl(2))
 _FILE_BYTES = (_RECORD_WORD + _RECORDS * _RECORD_WORDS) * 8
 _CELL, _KIND = 4, 2
-_SLOT_KIND, _COUNTER_KIND = 1, 2
+_SLOT_KIND, _COUNTER_KIND, _KEPT_KIND = 1, 2, 3
 _PAGE = mmap.PAGESIZE
 
 
@@ -140,6 +143,7 @@ class SharedState:
                 file = _open_locked(path)
                 try:
                     if _is_usable(file):
+                        _lock(file, fcntl.F_RDLCK)
                         return cls(file, path)
                     _replace(file, path)
                 finally:
@@ -155,12 +159,14 @@ class SharedState:
         index = number % (_MUTEXES - 1) + 1 if number else 0
         return Mutex(self._address + (_MUTEX_WORD + index * 8) * 8, self._file)
 
-    def slot(self, name: str) -> int:
+    def slot(self, name: str, *, kept: bool = False) -> int:
         """Return the index in ``cells`` of the ``CELLS`` floats of *name*, 0.0 at first; the same in all processes.
 
-        They start from 0.0 again after a boot. Raises SharedStateError when ``SLOTS`` names are in use.
+        They start from 0.0 again after a boot, unless they are *kept*: then they are what the kernel has written to
+        disk of them, all in a boot that was asked for, all but the last half minute after a power cut. Raises
+        SharedStateError when ``SLOTS`` names are in use.
         """
-        return self._record(name, _SLOT_KIND)
+        return self._record(name, _KEPT_KIND if kept else _SLOT_KIND)
 
     def counter(self, name: str) -> Counter:
         """Return the counter *name*, 0 at first; kept over restarts and, unless ``epoch`` changes, boots."""
@@ -303,7 +309,7 @@ class SharedState:
                     self._clear(self._registered[1])
                 self._registered = None
             self.reap()
-            if not self.pids():
+            if not self.pids() and self.words[_SEALED] != _SHUT:
                 self._seal()
 
     def _seal(self) -> None:
@@ -338,7 +344,16 @@ def _open_locked(path: Path) -> Descriptor:
 def _is_usable(file: Descriptor) -> bool:
     magic, version, boot, _ = _header(file)
     whole = os.fstat(file.number).st_size == _FILE_BYTES
-    return whole and (magic, version, boot) == (_MAGIC, VERSION, boot_id())
+    return whole and (magic, version) == (_MAGIC, VERSION) and (boot == boot_id() or not _lock(file, fcntl.F_WRLCK))
+
+
+def _lock(file: Descriptor, kind: int) -> bool:
+    """Lock *file* for as long as it is open here, in place of what was locked; tell whether others let that be."""
+    try:
+        fcntl.fcntl(file.number, fcntl.F_OFD_SETLK, _FLOCK.pack(kind, os.SEEK_SET, 0, 1, 0))
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _header(file: Descriptor) -> tuple[bytes, int, bytes, bytes]:
@@ -348,7 +363,7 @@ def _header(file: Descriptor) -> tuple[bytes, int, bytes, bytes]:
 
 
 def _replace(old: Descriptor, path: Path) -> None:
-    """Put a new file at *path* with the counters of *old*, as far as they can be read."""
+    """Put a new file at *path* with what *old* keeps, as far as it can be read."""
     fresh = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         file = _created(fresh)
@@ -378,7 +393,7 @@ def _make_mutexes(new: mmap.mmap) -> None:
 
 
 def _take_over(old: Descriptor, new: mmap.mmap) -> bytes | None:
-    """Copy the counters of *old*; return its epoch when it was sealed, so that they are known to be the last ones."""
+    """Copy what *old* keeps; return its epoch when it was sealed, so that these counters are known to be the last."""
     magic, version, _, epoch = _header(old)
     if (magic, version) != (_MAGIC, VERSION) or os.fstat(old.number).st_size != _FILE_BYTES:
         return None
@@ -392,13 +407,12 @@ def _take_over(old: Descriptor, new: mmap.mmap) -> bytes | None:
         firsts = words[_RECORD_WORD::_RECORD_WORDS].tolist()
         for index, first in enumerate(firsts):
             word = _RECORD_WORD + index * _RECORD_WORDS
-            if first and words[word + _KIND] == _COUNTER_KIND and target[_RECORDS_USED] < SLOTS:
-                _copy_counter(words, word, target)
+            if first and words[word + _KIND] in {_COUNTER_KIND, _KEPT_KIND} and target[_RECORDS_USED] < SLOTS:
+                _copy_record(words, word, target)
         return epoch if words[_SEALED] == _SHUT else None
 
 
-def _copy_counter(words: memoryview[int], word: int, target: memoryview[int]) -> None:
+def _copy_record(words: memoryview[int], word: int, target: memoryview[int]) -> None:
     place = _find(target, words[word], words[word + 1])
-    for offset in (_KIND, _CELL, 1, 0):
-        target[place + offset] = words[word + offset]
+    target[place : place + _RECORD_WORDS] = words[word : word + _RECORD_WORDS]
     target[_RECORDS_USED] += 1

@@ -8,9 +8,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
+from math import inf
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from entrepot.chassis.networks import read_network
 
 Network = IPv4Network | IPv6Network
 
@@ -20,6 +23,16 @@ _SIZE = re.compile(r"(?P<number>[0-9]+)(?P<unit>B|KiB|MiB|GiB)?", re.ASCII)
 _BYTES = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+# As SQLAlchemy reads them (sqlalchemy/engine/url.py, _parse_url), but that no host has an @: that is of a password, and
+# would be shown when the host is not found.
+_DATABASE_URL = re.compile(
+    r"""
+    sqlite (?:\+pysqlite)? :/// (?:/|\{directory\}) [^?]+ (?:\?.*)?
+    | postgresql (?:\+psycopg)? :// (?:[^:/]* (?::[^@]*)? @)?
+      (?:\[[0-9A-Fa-f:.]+\] | [^][:/?@]*) (?: :(?P<port>[0-9]{1,5}))? / [^?]+ (?:\?.*)?
+    """,
+    re.ASCII | re.VERBOSE,
+)
 _ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})", re.ASCII)
 
 
@@ -29,6 +42,16 @@ def duration_s(text: str) -> float:
     if match is None:
         raise ValueError("must be a duration such as 500ms, 30s, 5m, 24h or 7d")
     return float(match["number"]) * _SECONDS[match["unit"]]
+
+
+def duration_or_never_s(text: str) -> float:
+    """Return the seconds that *text* says, infinity for ``never``."""
+    if text.lower() == "never":
+        return inf
+    try:
+        return duration_s(text)
+    except ValueError as exc:
+        raise ValueError(f"{exc}, or never") from exc
 
 
 def size_bytes(text: str) -> int:
@@ -78,7 +101,7 @@ def networks(text: str) -> tuple[Network, ...]:
     found = []
     for part in _parts(text):
         try:
-            found.append(ip_network(part))
+            found.append(read_network(part))
         except ValueError as exc:
             raise ValueError(f"must be networks such as 10.0.0.0/8 or fd00::/8 ({exc})") from exc
     return tuple(found)
@@ -97,6 +120,17 @@ def web_url(text: str) -> str:
     if text and not _is_plain_web_url(text):
         raise ValueError("must be a URL such as https://api.example.com, without user, query and fragment")
     return text.rstrip("/")
+
+
+def database_url(text: str) -> str:
+    """Return *text*: a URL of a file of SQLite, whose path may begin with ``{directory}``, or of a PostgreSQL."""
+    match = _DATABASE_URL.fullmatch(text)
+    if match is None or not 0 < int(match["port"] or 1) <= 65535:
+        raise ValueError(
+            "must be sqlite:////absolute/path or postgresql+psycopg://user:password@host:port/name, "
+            "with %40 for an @ of the password"
+        )
+    return text
 
 
 def cores_or_integer(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from entrepot.chassis.log import escaped
@@ -10,14 +11,14 @@ from entrepot.cli.times import moment_text, span_text
 from entrepot.ledger.drain import Drain, Outlook
 
 
-def document(outlook: Outlook | None, now: float) -> dict[str, Any]:
+def document(outlook: Outlook | None) -> dict[str, Any]:
     """Return *outlook* for machines; every value is None when it is not known."""
     names = ("backlog", "oldest", "rate", "eta", "dead", "maintenance", "queues")
     if outlook is None:
         return dict.fromkeys(names)
     values = (
-        outlook.unfinished, _age_s(outlook.oldest, now), round(outlook.rate, 3), _rounded(outlook.eta_s), outlook.dead,
-        outlook.maintenance is not None, [_queue(drain, now) for drain in outlook.drains],
+        outlook.unfinished, _age_s(outlook.oldest, outlook.at), round(outlook.rate, 3), _rounded(outlook.eta_s),
+        outlook.dead, outlook.maintenance is not None, [_queue(drain, outlook.at) for drain in outlook.drains],
     )  # fmt: skip
     return dict(zip(names, values, strict=True))
 
@@ -40,38 +41,57 @@ def _queue(drain: Drain, now: float) -> dict[str, Any]:
         "rate": round(drain.rate, 3),
         "eta": _rounded(drain.eta_s),
         "dead": drain.dead,
+        "away": drain.is_away,
         "held": held,
     }
 
 
-def rows(outlook: Outlook, now: float) -> list[tuple[str, object]]:
+def rows(outlook: Outlook) -> list[tuple[str, object]]:
     """Return *outlook* for a reader, the upstreams where nothing waits left out."""
+    now = outlook.at
     queues = (drain for drain in outlook.drains if drain.unfinished or drain.dead or drain.hold)
     return [
-        ("backlog", _sentence(outlook, now)),
+        ("backlog", ", ".join([*_figures(outlook, now), *_end(outlook)])),
         ("dead", outlook.dead),
         ("maintenance", sentence(outlook.maintenance)),
-        *((f"queue {drain.upstream}", _sentence(drain, now) + _held(drain)) for drain in queues),
+        *((f"queue {drain.upstream}", ", ".join([*_figures(drain, now), *_end_of(drain)])) for drain in queues),
     ]
 
 
-def _sentence(waiting: Outlook | Drain, now: float) -> str:
-    parts = [str(waiting.unfinished)]
+def _figures(waiting: Outlook | Drain, now: float) -> Iterator[str]:
+    yield str(waiting.unfinished)
     if waiting.oldest is not None:
-        parts.append(f"oldest {span_text(now - waiting.oldest)}")
+        yield f"oldest {span_text(now - waiting.oldest)}"
     if waiting.rate:
-        parts.append(f"{waiting.rate:.3g} a second")
-    if waiting.unfinished:
-        parts.append("no end in sight" if waiting.eta_s is None else f"empty in {span_text(waiting.eta_s)}")
-    return ", ".join(parts)
+        yield f"{waiting.rate:.3g} a second"
 
 
-def _held(drain: Drain) -> str:
-    dead = f", {drain.dead} dead" if drain.dead else ""
-    if drain.hold is None:
-        return dead
-    why = f" ({drain.hold.detail})" if drain.hold.detail else ""
-    return f"{dead}, held since {moment_text(drain.hold.since)}: {drain.hold.reason}{escaped(why)}"
+def _end(outlook: Outlook) -> Iterator[str]:
+    """Yield when all will be delivered, or what that waits for; nothing when nothing waits."""
+    stuck = [drain.upstream for drain in outlook.drains if drain.unfinished and (drain.hold or drain.is_away)]
+    if not outlook.unfinished:
+        return
+    if outlook.maintenance is not None:
+        yield "held: maintenance"
+    elif stuck:
+        yield f"waits for {', '.join(stuck)}"
+    else:
+        yield _span(outlook.eta_s)
+
+
+def _end_of(drain: Drain) -> Iterator[str]:
+    """Yield what is dead, and when all else will be delivered, or why not."""
+    if drain.dead:
+        yield f"{drain.dead} dead"
+    if drain.hold is not None:
+        why = f" ({drain.hold.detail})" if drain.hold.detail else ""
+        yield f"held since {moment_text(drain.hold.since)}: {drain.hold.reason}{escaped(why)}"
+    elif drain.unfinished:
+        yield f"waits for {drain.upstream}" if drain.is_away else _span(drain.eta_s)
+
+
+def _span(eta_s: float | None) -> str:
+    return "no end in sight" if eta_s is None else f"empty in {span_text(eta_s)}"
 
 
 def _age_s(moment: float | None, now: float) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 
 from entrepot.catalog.revisions import current
 from entrepot.cli.output import complain, say, say_json
@@ -37,28 +38,46 @@ def apply(arguments: argparse.Namespace) -> int:
             ask=ask,
             snapshot=services.snapshot_path,
             counter=services.revision_counter,
-            by=started.by,
+            actor=started.actor,
             prune=arguments.prune,
         )
-        held = _held(services)
+        orphans = _orphans(services)
     for warning in done.warnings:
         complain(f"warning: {warning}")
     if arguments.json:
         changes = done.difference.as_json()
         found = {"revision": done.revision, "new": done.is_new, "changes": changes, "warnings": list(done.warnings)}
-        say_json({**found, "held": held})
+        say_json({**found, "waiting": {f"{kind}s": names for kind, names in orphans.items()}})
     else:
         _say_applied(done)
-        for client, count in held.items():
-            what = "1 write is" if count == 1 else f"{count} writes are"
-            say(f"{what} held: the catalog has no client {client} (entrepot transactions list --client {client})")
+        for kind, names in orphans.items():
+            for name, count in names.items():
+                say(orphaned(kind, name, count))
     return 0
 
 
-def _held(services: Services) -> dict[str, int]:
-    """Return how many writes wait of each client that the catalog does not have: couriers hold them."""
-    known = services.catalog().clients
-    return {client: count for client, count in services.ledger.waiting_of_clients().items() if client not in known}
+def _orphans(services: Services) -> dict[str, Counter[str]]:
+    """Return how many writes wait of each client, upstream and endpoint that the catalog does not have.
+
+    Couriers hold those of such a client or upstream; those of such an endpoint alone they deliver.
+    """
+    catalog = services.catalog()
+    found: dict[str, Counter[str]] = {"client": Counter(), "upstream": Counter(), "endpoint": Counter()}
+    for each in services.ledger.waiting():
+        if each.client not in catalog.clients:
+            found["client"][each.client] += each.count
+        if each.upstream not in catalog.upstreams:
+            found["upstream"][each.upstream] += each.count
+        elif each.client in catalog.clients and each.endpoint not in catalog.endpoints:
+            found["endpoint"][each.endpoint] += each.count
+    return found
+
+
+def orphaned(kind: str, name: str, count: int) -> str:
+    """Return the sentence on *count* writes that wait of *name*, which the catalog does not have."""
+    what = "1 write is" if count == 1 else f"{count} writes are"
+    then = "delivered all the same" if kind == "endpoint" else "held"
+    return f"{what} {then}: the catalog has no {kind} {name} (entrepot transactions list --{kind} {name})"
 
 
 def _say_applied(done: applying.Applied) -> None:

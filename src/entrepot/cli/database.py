@@ -6,10 +6,11 @@ import argparse
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from entrepot.chassis.occupancy import occupy
 from entrepot.cli.output import say, say_json, say_table
 from entrepot.cli.startup import start
 from entrepot.store import schema
-from entrepot.store.engine import Database, open_database
+from entrepot.store.engine import Database, database_path, open_database
 
 
 def upgrade(arguments: argparse.Namespace) -> int:
@@ -28,20 +29,28 @@ def upgrade(arguments: argparse.Namespace) -> int:
 
 
 def status(arguments: argparse.Namespace) -> int:
-    """Say where the schema is; 1 when this release needs another."""
+    """Say where the database is and its schema; 1 when this release needs another."""
     with _database(arguments) as database:
         found = schema.status(database)
+        path = database_path(database.url)
+    file = None if path is None else str(path)
     if arguments.json:
-        say_json({"current": found.current, "head": found.head, "pending": list(found.pending)})
+        say_json({"file": file, "current": found.current, "head": found.head, "pending": list(found.pending)})
     else:
-        say_table([("current", found.current or "none"), ("head", found.head), ("pending", " ".join(found.pending))])
+        table = [("database", file or "PostgreSQL"), ("current", found.current or "none"), ("head", found.head)]
+        say_table([*table, ("pending", " ".join(found.pending))])
     return 1 if found.pending else 0
 
 
 @contextmanager
 def _database(arguments: argparse.Namespace) -> Iterator[Database]:
-    database = open_database(start(arguments).settings.store.url)
+    settings = start(arguments).settings
+    occupant = occupy(settings.store.directory)
     try:
-        yield database
+        database = open_database(settings.store.url)
+        try:
+            yield database
+        finally:
+            database.close()
     finally:
-        database.close()
+        occupant.close()

@@ -1,4 +1,7 @@
-"""``entrepot demo``: a gateway, an ERP, a partner and a token on one terminal, and nothing left when it ends."""
+"""``entrepot demo``: a gateway, an ERP, a partner, a token and a console on one terminal, and nothing left at its end.
+
+Secrets stand in files that only their owner can read, never among arguments or in a log.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,25 @@ import argparse
 import http.client
 import json
 import os
+import secrets
 import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from urllib.parse import urlencode, urlsplit
 
 from entrepot.chassis.errors import Error, Mistake
 from entrepot.chassis.log import setup_logging
 from entrepot.cli.demo_erp import Account, Erp, Example, stand_in, write_private
-from entrepot.cli.demo_text import calls, page
+from entrepot.cli.demo_text import Files, calls, console_calls, page
 from entrepot.cli.output import say
 from entrepot.cli.signals import StopSignals
 from entrepot.standin.server import free_port
@@ -29,7 +35,7 @@ from entrepot.standin.server import free_port
 START_S = 30.0
 STOP_S = 8.0
 CLIENT = "shop"
-DAEMONS = ("gateway", "courier")
+DAEMONS = ("gateway", "portal", "console", "courier")
 # -P: whatever lies in the present directory must not pass for a module.
 _PROGRAM = [sys.executable, "-P", "-m", "entrepot.cli.main"]
 _MARK = "; Written by `entrepot demo`."
@@ -41,6 +47,9 @@ bind = 127.0.0.1:{port}
 workers = 2
 public_url = http://127.0.0.1:{port}
 graceful_timeout = 2s
+[console]
+bind = 127.0.0.1:{console_port}
+graceful_timeout = 1s
 [log]
 target = stderr
 """
@@ -83,16 +92,69 @@ def _demonstrate(stack: ExitStack, arguments: argparse.Namespace, stop: StopSign
     say("Starting the demo ...")
     account = stack.enter_context(_account(arguments, home))
     example = Erp(account).example()
-    url = _write_settings(home)
+    url, console = _write_settings(home)
     _write_catalog(home, account, example)
     _entrepot(home, "apply", *sorted(str(path) for path in (home / "catalog").iterdir()))
     daemons = {daemon: _start(stack, home, stop, daemon) for daemon in DAEMONS}
-    _wait_until_ready(daemons, url, home)
-    token = _entrepot(home, "token", "issue", CLIENT).strip()
-    write_private(home / "token", f"{token}\n")
-    write_private(home / "authorization", f"Authorization: Bearer {token}\n")
-    _print_page(home, url, account, example, token)
+    pages = (f"{url}/health/ready", f"{url}/.well-known/jwks.json", f"{console}/status")
+    _wait_until_ready(daemons, pages, home)
+    own = _files(home)
+    key_id, secret = _make_secret(home)
+    write_private(own.client, f'user = "{CLIENT}:{secret}"\n')
+    token = _token(url, secret)
+    write_private(own.token, f"{token}\n")
+    write_private(own.header, f"Authorization: Bearer {token}\n")
+    operator = _make_operator(home, own.sign_in)
+    if arguments.dir is not None:
+        stack.callback(_take_back, home, own, key_id, operator)
+    where = {
+        "url": url,
+        "console": f"{console} (API; operator {operator}, whose password is in {own.sign_in})",
+        "erp": f"{account.url} ({_kind(example)})",
+    }
+    steps = [*calls(url, example, f"DEMO-{time.strftime('%y%m%d-%H%M%S')}", own), *console_calls(console, own)]
+    if not example.products:
+        say("This Odoo has no sale orders (module sale_management), so the demo leaves orders out.")
+    _print_page(home, own, where, token, steps)
+    sys.stdout.flush()
     _watch(daemons, home)
+
+
+def _files(home: Path) -> Files:
+    folder = home / "secrets"
+    return Files(folder / "client", folder / "token", folder / "authorization", folder / "sign-in", folder / "cookies")
+
+
+def _make_secret(home: Path) -> tuple[str, str]:
+    """Return the key id of a new secret of the client, and the secret."""
+    made = json.loads(_entrepot(home, "client", "secret", CLIENT, "--label", "demo", "--json"))
+    return str(made["key_id"]), str(made["secret"])
+
+
+def _token(url: str, secret: str) -> str:
+    """Return a token for *secret*, from the token endpoint at *url*."""
+    form = urlencode({"grant_type": "client_credentials", "client_id": CLIENT, "client_secret": secret})
+    try:
+        with urllib.request.urlopen(f"{url}/oauth/token", form.encode(), timeout=START_S) as answer:  # noqa: S310 - ours
+            return str(json.load(answer)["access_token"])
+    except OSError as exc:
+        raise DemoError(f"{url}/oauth/token gives no token: {exc}") from exc
+
+
+def _make_operator(home: Path, sign_in: Path) -> str:
+    """Make an operator of the console for this one demo, who signs in with what stands in *sign_in*."""
+    name, password = f"demo-{secrets.token_hex(3)}", secrets.token_urlsafe(18)
+    _entrepot(home, "operator", "add", "--role", "admin", name, "-", stdin=password)
+    write_private(sign_in, json.dumps({"name": name, "password": password}))
+    return name
+
+
+def _take_back(home: Path, own: Files, key_id: str, operator: str) -> None:
+    """End what the demo has let in, in a directory that outlives it."""
+    _entrepot(home, "client", "revoke-key", key_id)
+    _entrepot(home, "operator", "disable", operator)
+    for path in (own.client, own.sign_in, own.cookies):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -124,12 +186,12 @@ def _account(arguments: argparse.Namespace, home: Path) -> Iterator[Account]:
     yield Account(arguments.odoo.rstrip("/"), arguments.database, arguments.login, arguments.password_file.resolve())
 
 
-def _write_settings(home: Path) -> str:
-    """Write the settings file and return the URL of the gateway."""
-    port = free_port()
-    text = _SETTINGS.format(mark=_MARK, directory=home, port=port)
+def _write_settings(home: Path) -> tuple[str, str]:
+    """Write the settings file and return the URLs of gateway and console."""
+    port, console_port = free_port(), free_port()
+    text = _SETTINGS.format(mark=_MARK, directory=home, port=port, console_port=console_port)
     (home / "entrepot.ini").write_text(text, encoding="utf-8")
-    return f"http://127.0.0.1:{port}"
+    return f"http://127.0.0.1:{port}", f"http://127.0.0.1:{console_port}"
 
 
 def _write_catalog(home: Path, account: Account, example: Example) -> None:
@@ -156,11 +218,11 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("ENTREPOT_")}
 
 
-def _entrepot(home: Path, *arguments: str) -> str:
+def _entrepot(home: Path, *arguments: str, stdin: str = "") -> str:
     """Run one command on the demo's settings and return what it prints. Raises DemoError with what it complains of."""
     command = [*_PROGRAM, "--settings", str(home / "entrepot.ini"), *arguments]
     done = subprocess.run(  # noqa: S603 - our own program
-        command, capture_output=True, text=True, check=False, env=_environment()
+        command, input=stdin, capture_output=True, text=True, check=False, env=_environment()
     )
     if done.returncode:
         raise _failure(f"`entrepot {' '.join(arguments)}` failed:", done.stderr.splitlines())
@@ -188,21 +250,24 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def _wait_until_ready(daemons: Daemons, url: str, home: Path) -> None:
+def _wait_until_ready(daemons: Daemons, pages: Sequence[str], home: Path) -> None:
     deadline = time.monotonic() + START_S
-    while not _is_ready(url):
-        _check_lives(daemons, home)
-        if time.monotonic() > deadline:
-            raise _failure(
-                f"the gateway does not answer after {START_S:g} s; the end of its log:", _log_end(home, "gateway")
-            )
-        time.sleep(0.05)
+    for page_url in pages:
+        while not _is_ready(page_url):
+            _check_lives(daemons, home)
+            if time.monotonic() > deadline:
+                raise _failure(
+                    f"{page_url} does not answer after {START_S:g} s; the end of the gateway's log:",
+                    _log_end(home, "gateway"),
+                )
+            time.sleep(0.05)
 
 
-def _is_ready(url: str) -> bool:
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=2.0)
+def _is_ready(page_url: str) -> bool:
+    parts = urlsplit(page_url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=2.0)
     try:
-        connection.request("GET", "/health/ready")
+        connection.request("GET", parts.path)
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
@@ -232,24 +297,17 @@ def _watch(daemons: Daemons, home: Path) -> None:
         time.sleep(0.2)
 
 
-def _print_page(home: Path, url: str, account: Account, example: Example, token: str) -> None:
-    reference = f"DEMO-{time.strftime('%y%m%d-%H%M%S')}"
-    steps = list(calls(url, example, reference, home / "authorization"))
+def _kind(example: Example) -> str:
+    return "a stand-in ERP, not an Odoo" if "standin" in example.version else f"Odoo {example.version}"
+
+
+def _print_page(home: Path, own: Files, where: Mapping[str, str], token: str, steps: Sequence[tuple[str, str]]) -> None:
     program = Path(sys.executable).with_name("entrepot")
     command = [str(program)] if program.exists() else _PROGRAM
     revoke = shlex.join([*command, "token", "revoke", "-", "--settings", str(home / "entrepot.ini")])
-    what = "a stand-in ERP, not an Odoo" if "standin" in example.version else f"Odoo {example.version}"
     lines = page(
-        url=url,
-        erp=f"{account.url} ({what})",
-        directory=home,
-        token=token,
-        steps=steps,
-        revoke=f"{revoke} < {shlex.quote(str(home / 'token'))}",
-        last=f"sleep 1; {steps[0][1]}",
-    )
-    if not example.products:
-        say("This Odoo has no sale orders (module sale_management), so the demo leaves orders out.")
+        where=where, directory=home, token=token, steps=steps,
+        revoke=f"{revoke} < {shlex.quote(str(own.token))}", last=f"sleep 1; {steps[2][1]}",
+    )  # fmt: skip
     for line in lines:
         say(line)
-    sys.stdout.flush()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from typing import Any
 
 from entrepot.cli.output import say, say_json
@@ -17,20 +16,20 @@ LONGEST_S = 366 * 86_400.0
 
 def on(arguments: argparse.Namespace) -> int:
     """Hold back all deliveries from now on."""
-    until = _until(arguments)
     started = start(arguments)
     with Services.from_settings(started.settings) as services:
-        services.ledger.begin_maintenance(until, by=started.by)
-        hold = services.ledger.maintenance()
-    _say(arguments, hold)
-    return 0
+        until = _until(arguments, services.ledger.clock())
+        services.ledger.begin_maintenance(until, actor=started.actor)
+        hold, in_flight = services.ledger.maintenance(), services.ledger.in_flight()
+    _say(arguments, hold, in_flight)
+    return 0 if hold is not None else 1
 
 
 def off(arguments: argparse.Namespace) -> int:
     """Deliver again."""
     started = start(arguments)
     with Services.from_settings(started.settings) as services:
-        was_on = services.ledger.end_maintenance(by=started.by)
+        was_on = services.ledger.end_maintenance(actor=started.actor)
     if arguments.json:
         say_json({**_document(None), "was_on": was_on})
     else:
@@ -41,8 +40,8 @@ def off(arguments: argparse.Namespace) -> int:
 def status(arguments: argparse.Namespace) -> int:
     """Say whether deliveries are held back."""
     with Services.from_settings(start(arguments).settings) as services:
-        hold = services.ledger.maintenance()
-    _say(arguments, hold)
+        hold, in_flight = services.ledger.maintenance(), services.ledger.in_flight()
+    _say(arguments, hold, in_flight)
     return 0
 
 
@@ -54,10 +53,9 @@ def sentence(hold: Hold | None) -> str:
     return f"on since {moment_text(hold.since)}, {until}, {hold.detail}"
 
 
-def _until(arguments: argparse.Namespace) -> float | None:
+def _until(arguments: argparse.Namespace, now: float) -> float | None:
     if arguments.until is None:
         return None
-    now = time.time()
     try:
         lasts_s = lifetime_s(arguments.until, now)
     except ValueError as exc:
@@ -67,11 +65,11 @@ def _until(arguments: argparse.Namespace) -> float | None:
     return now + lasts_s
 
 
-def _say(arguments: argparse.Namespace, hold: Hold | None) -> None:
+def _say(arguments: argparse.Namespace, hold: Hold | None, in_flight: int) -> None:
     if arguments.json:
-        say_json(_document(hold))
+        say_json({**_document(hold), "in_flight": in_flight})
     else:
-        say(f"maintenance is {sentence(hold)}")
+        say(f"maintenance is {sentence(hold)}" + (f"; in flight: {in_flight}" if hold is not None else ""))
 
 
 def _document(hold: Hold | None) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -29,8 +30,19 @@ def say_table(rows: Sequence[Sequence[object]]) -> None:
 
 
 def complain(text: str) -> None:
-    """Write *text* to standard error as one line, whatever it holds."""
-    sys.stderr.write(f"{' '.join(text.splitlines())}\n")
+    """Write *text* to standard error as one line, whatever it holds; the journal takes it for an error or a warning."""
+    sys.stderr.write(f"{_level(text)}{' '.join(text.splitlines())}\n")
+
+
+def _level(text: str) -> str:
+    """Return what systemd reads the priority of a line from (sd-daemon(3)), nothing without it."""
+    try:
+        status = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):
+        return ""
+    if os.environ.get("JOURNAL_STREAM") != f"{status.st_dev}:{status.st_ino}":
+        return ""
+    return "<4>" if text.startswith("warning: ") else "<3>"
 
 
 def report(error: Error) -> None:

@@ -54,7 +54,8 @@ def details(sight: Sight, sent: Contents, endpoint: Endpoint | None, *, with_bod
         **listed(sight),
         "operation_id": sight.operation_id,
         "target": mask.text(sight.target),
-        "follows": sight.follows,
+        "follows": sight.follows.id if sight.follows else None,
+        "follows_state": sight.follows.state if sight.follows else None,
         "problem": mask.texts(sight.problem),
         "tries": [_tried(attempt, mask) for attempt in sight.tries],
         "status": sight.answer.status if sight.answer else None,
@@ -89,6 +90,7 @@ def _moment(seconds: float | None) -> str | None:
 
 def _tried(attempt: Attempt, mask: Masking) -> Shown:
     return {
+        "number": attempt.number,
         "courier": attempt.courier,
         "started_at": moment_text(attempt.started_at),
         "took_s": round(attempt.ended_at - attempt.started_at, 3),
@@ -102,7 +104,8 @@ def _tried(attempt: Attempt, mask: Masking) -> Shown:
 def _cells_of_try(tried: Shown) -> Shown:
     took = tried["took_s"]
     return {
-        "attempt": tried["started_at"],
+        "attempt": tried["number"],
+        "at": tried["started_at"],
         "took": f"{took:g}s" if took < 60 else span_text(took),
         "by": tried["courier"],
         "outcome": tried["outcome"],
@@ -118,7 +121,10 @@ def _content(content: bytes | None, mask: Masking) -> Any:
     try:
         return mask.document(orjson.loads(content))
     except orjson.JSONDecodeError:
-        pass
+        return _other_content(content, mask)
+
+
+def _other_content(content: bytes, mask: Masking) -> Any:
     try:
         return mask.text(content.decode())
     except UnicodeDecodeError:

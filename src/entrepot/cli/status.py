@@ -7,14 +7,18 @@ import http.client
 import json
 import socket
 import time
+from dataclasses import replace
 from typing import Any
 
 from entrepot.chassis.errors import Error
 from entrepot.chassis.exposition import living
+from entrepot.chassis.shared import SharedState
 from entrepot.cli import backlog
 from entrepot.cli.output import complain, say_json, say_table
 from entrepot.cli.startup import start
-from entrepot.ledger.drain import Outlook
+from entrepot.connectors.base import BreakerPolicy
+from entrepot.connectors.breaker import Breaker
+from entrepot.ledger.drain import Drain, Outlook
 from entrepot.services import Services
 from entrepot.settings import Settings
 from entrepot.store import schema
@@ -39,21 +43,33 @@ def show(arguments: argparse.Namespace) -> int:
             "gateway": _gateway(settings),
             "couriers": sum(name.startswith("courier-") for name in living(settings.store.directory / "metrics")),
         }
-        outlook = _outlook(services, sorted(catalog.upstreams))
-    now = time.time()
+        outlook = _outlook(services, settings, sorted(catalog.upstreams))
     if arguments.json:
-        say_json({**found, **backlog.document(outlook, now)})
+        say_json({**found, **backlog.document(outlook)})
     else:
-        say_table([*_rows(found), *(backlog.rows(outlook, now) if outlook else ())])
+        say_table([*_rows(found), *(backlog.rows(outlook) if outlook else ())])
     return 0
 
 
-def _outlook(services: Services, upstreams: list[str]) -> Outlook | None:
+def _outlook(services: Services, settings: Settings, upstreams: list[str]) -> Outlook | None:
     try:
-        return services.ledger.outlook(upstreams)
+        outlook = services.ledger.outlook(upstreams)
+        shared = SharedState.open(settings.store.directory / "shared")
     except Error as error:
         complain(f"what waits is not known: {error}")
         return None
+    try:
+        drains = tuple(replace(drain, is_away=_is_away(drain, shared)) for drain in outlook.drains)
+    finally:
+        shared.close()
+    return replace(outlook, drains=drains)
+
+
+def _is_away(drain: Drain, shared: SharedState) -> bool:
+    """Tell whether something waits for an upstream that this host leaves alone."""
+    if not drain.unfinished:
+        return False
+    return Breaker(shared, drain.upstream, BreakerPolicy()).state(time.monotonic()) != "closed"
 
 
 def _schema(services: Services) -> str:
@@ -68,7 +84,8 @@ def _schema(services: Services) -> str:
 
 def _rows(found: dict[str, Any]) -> list[tuple[str, object]]:
     gateway, couriers = found["gateway"], found["couriers"]
-    says = f"answers at {gateway['address']}, serves revision {gateway.get('revision')}"
+    where = ", ".join(gateway.get("listening") or [gateway["address"]])
+    says = f"answers at {where}, serves revision {gateway.get('revision')}"
     rows: list[tuple[str, object]] = [
         *((name, value) for name, value in found.items() if name not in {"gateway", "couriers"}),
         ("gateway", says if gateway["answers"] else f"does not answer at {gateway['address']}"),
@@ -96,7 +113,7 @@ def _ask(address: str) -> dict[str, Any]:
         answer: dict[str, Any] = json.loads(connection.getresponse().read())
     finally:
         connection.close()
-    return {name: answer[name] for name in ("version", "revision", "upstreams") if name in answer}
+    return {name: answer[name] for name in ("version", "listening", "revision", "upstreams") if name in answer}
 
 
 def _connected(address: str) -> socket.socket:

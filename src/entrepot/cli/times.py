@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from entrepot.chassis.values import duration_s
@@ -20,10 +21,17 @@ def lifetime_s(text: str, now: float) -> float:
 
 def moment_ago(text: str, now: float) -> float:
     """Return the moment that *text* says: that long before *now*, or a moment with its zone. Raises ValueError."""
+    return ago(text)(now)
+
+
+def ago(text: str) -> Callable[[float], float]:
+    """Return what tells, of the present moment, the one that *text* says; see ``moment_ago``. Raises ValueError."""
     try:
-        return now - duration_s(text)
+        seconds = duration_s(text)
     except ValueError:
-        return _moment(text)
+        moment = _moment(text)
+        return lambda _now: moment
+    return lambda now: now - seconds
 
 
 def _moment(text: str) -> float:

@@ -6,21 +6,15 @@ import argparse
 import sys
 import time
 
-from entrepot.chassis.errors import Error
+from entrepot.cli.names import client_named
 from entrepot.cli.output import complain, say, say_json, say_table
 from entrepot.cli.startup import Started, start
-from entrepot.cli.times import lifetime_s, moment_text
-from entrepot.identity.desk import Desk, Held, Revoked
-from entrepot.identity.partners import Client
+from entrepot.cli.times import lifetime_s, moment_ago, moment_text
+from entrepot.identity.desk import Desk, Held, Lifted, Revoked
 from entrepot.services import Services
+from entrepot.store.audit import Actor
 
 _FROM_INPUT = "-"
-
-
-class UnknownNameError(Error):
-    """The catalog in force has no client of this name."""
-
-    code, title = "unknown-client", "The client is not known"
 
 
 def issue(arguments: argparse.Namespace) -> int:
@@ -28,8 +22,8 @@ def issue(arguments: argparse.Namespace) -> int:
     started = start(arguments)
     expires_s = _expires_s(arguments, started)
     with Services.from_settings(started.settings) as services:
-        client = _client(services, arguments.client)
-        token = services.desk.issue(client, scopes=arguments.scopes, expires_s=expires_s, by=started.by)
+        client = client_named(services, arguments.client)
+        token = services.desk.issue(client, scopes=arguments.scopes, expires_s=expires_s, actor=started.actor)
     if arguments.json:
         ends = moment_text(token.expires_at)
         say_json({"token": token.token, "jti": token.jti, "expires_at": ends, "scopes": sorted(token.scopes)})
@@ -52,29 +46,44 @@ def _expires_s(arguments: argparse.Namespace, started: Started) -> float:
     return expires_s
 
 
-def _client(services: Services, name: str) -> Client:
-    clients = services.catalog().clients
-    if name not in clients:
-        known = ", ".join(sorted(clients)) or "none"
-        raise UnknownNameError(f"the catalog in force has no client {name!r}; it has: {known}")
-    return clients[name]
-
-
 def revoke(arguments: argparse.Namespace) -> int:
-    """Revoke a token, or all of a client or partner, and say whether that was new."""
+    """Revoke a token, or all of a client, a partner or everybody, and say whether that was new."""
+    before = _before(arguments)
     token = _token(arguments)
     started = start(arguments)
     with Services.from_settings(started.settings) as services:
-        done = _revoked(services.desk, arguments, token, by=started.by)
+        done = _revoked(services.desk, arguments, token, before=before, actor=started.actor)
         _warn_of_unknown(services, done)
     if not done.stored:
         complain("the revocation is in force, but the database is away and does not know of it")
     if arguments.json:
         say_json({"kind": done.kind, "value": done.value, "new": done.new, "stored": done.stored})
     else:
-        what = "token" if done.kind == "jti" else f"all tokens so far of the {done.kind}"
-        say(f"{'revoked' if done.new else 'was revoked already'}: {what} {done.value}")
+        say(f"{'revoked' if done.new else 'was revoked already'}: {_what(done, before)}")
     return 0
+
+
+def _what(done: Revoked, before: float | None) -> str:
+    if done.kind == "jti":
+        return f"token {done.value}"
+    until = "so far" if before is None else f"issued before {moment_text(before)}"
+    whose = "" if done.kind == "all" else f" of the {done.kind} {done.value}"
+    return f"all tokens and API keys {until}{whose}"
+
+
+def _before(arguments: argparse.Namespace) -> float | None:
+    if arguments.before is None:
+        return None
+    if not (arguments.all or arguments.client or arguments.partner):
+        arguments.parser.error("argument --before: goes with --client, --partner or --all")
+    now = time.time()
+    try:
+        before = moment_ago(arguments.before, now)
+    except ValueError as exc:
+        arguments.parser.error(f"argument --before: {exc}")
+    if before > now:
+        arguments.parser.error("argument --before: must be in the past")
+    return before
 
 
 def _token(arguments: argparse.Namespace) -> bytes:
@@ -86,14 +95,41 @@ def _token(arguments: argparse.Namespace) -> bytes:
     return str(given).encode()
 
 
-def _revoked(desk: Desk, arguments: argparse.Namespace, token: bytes, *, by: str) -> Revoked:
+def _revoked(desk: Desk, arguments: argparse.Namespace, token: bytes, *, before: float | None, actor: Actor) -> Revoked:
     if arguments.jti is not None:
-        return desk.revoke("jti", arguments.jti, by=by)
+        return desk.revoke("jti", arguments.jti, actor=actor)
     if arguments.client is not None:
-        return desk.revoke("client", arguments.client, by=by)
+        return desk.revoke("client", arguments.client, actor=actor, before=before)
     if arguments.partner is not None:
-        return desk.revoke("partner", arguments.partner, by=by)
-    return desk.revoke_token(token, by=by)
+        return desk.revoke("partner", arguments.partner, actor=actor, before=before)
+    if arguments.all:
+        return desk.revoke("all", "", actor=actor, before=before)
+    return desk.revoke_token(token, actor=actor)
+
+
+def lift(arguments: argparse.Namespace) -> int:
+    """Take back that all of a client, a partner or everybody is refused up to a time, and say up to which."""
+    started = start(arguments)
+    with Services.from_settings(started.settings) as services:
+        if arguments.all:
+            done = services.desk.lift("all", "", actor=started.actor)
+        elif arguments.client is not None:
+            done = services.desk.lift("client", arguments.client, actor=started.actor)
+        else:
+            done = services.desk.lift("partner", arguments.partner, actor=started.actor)
+    until = None if done.until is None else moment_text(done.until)
+    if arguments.json:
+        say_json({"kind": done.kind, "value": done.value, "new": until is not None, "until": until})
+    else:
+        say(_lifted(done, until))
+    return 0
+
+
+def _lifted(done: Lifted, until: str | None) -> str:
+    whose = "" if done.kind == "all" else f" of the {done.kind} {done.value}"
+    if until is None:
+        return f"nothing to lift: no time is set up to which all{whose or ' of everybody'} is refused"
+    return f"lifted: all tokens and API keys up to {until}{whose} are good again, unless revoked otherwise"
 
 
 def _warn_of_unknown(services: Services, done: Revoked) -> None:
@@ -108,14 +144,18 @@ def _warn_of_unknown(services: Services, done: Revoked) -> None:
 
 def show(arguments: argparse.Namespace) -> int:
     """List the tokens that were issued, the latest first, and whether they are good."""
-    started = start(arguments)
-    with Services.from_settings(started.settings) as services:
-        held = services.desk.issued(client=arguments.client, partner=arguments.partner)
-    rows = [_row(token) for token in held]
+    limit = arguments.limit
+    if limit < 1:
+        arguments.parser.error("argument --limit: must be at least 1")
+    with Services.from_settings(start(arguments).settings) as services:
+        held = services.desk.issued(client=arguments.client, partner=arguments.partner, limit=limit + 1)
+    rows = [_row(token) for token in held[:limit]]
     if arguments.json:
         say_json(rows)
     elif rows:
         say_table([list(rows[0]), *(list(row.values()) for row in rows)])
+    if len(held) > limit:
+        complain(f"there are more than {limit}: see --limit")
     return 0
 
 

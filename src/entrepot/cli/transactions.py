@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain, islice
 
 from entrepot.chassis.errors import Error
@@ -12,7 +12,7 @@ from entrepot.cli.output import complain, say, say_json, say_table
 from entrepot.cli.progress import Progress
 from entrepot.cli.sights import cells, details, listed, say_details
 from entrepot.cli.startup import Started, start
-from entrepot.cli.times import moment_ago
+from entrepot.cli.times import ago
 from entrepot.ledger.desk import ALLOWED, STEP, Change, LedgerDesk
 from entrepot.ledger.entries import Filters
 from entrepot.ledger.states import State
@@ -37,9 +37,10 @@ def listing(arguments: argparse.Namespace) -> int:
     limit = arguments.limit
     if limit < 1:
         arguments.parser.error("argument --limit: must be at least 1")
-    filters = _filters(arguments, (arguments.state,) if arguments.state else (), min(limit + 1, STEP))
+    filters_at = _filters(arguments, (arguments.state,) if arguments.state else (), min(limit + 1, STEP))
     with Services.from_settings(start(arguments).settings) as services:
-        found = list(islice(chain.from_iterable(services.ledger.pages(filters)), limit + 1))
+        ledger = services.ledger
+        found = list(islice(chain.from_iterable(ledger.pages(filters_at(ledger.clock()))), limit + 1))
     rows = [listed(sight) for sight in found[:limit]]
     if arguments.json:
         say_json(rows)
@@ -50,18 +51,20 @@ def listing(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _filters(arguments: argparse.Namespace, states: Sequence[State], limit: int) -> Filters:
-    now, moments = time.time(), {}
-    for name in ("older", "newer"):
-        text = getattr(arguments, name)
-        try:
-            moments[name] = None if text is None else moment_ago(text, now)
-        except ValueError as exc:
-            arguments.parser.error(f"argument --{name}: {exc}")
-    named = {name: getattr(arguments, name) for name in _NAMED}
-    return Filters(
-        **named, states=tuple(states), accepted_from=moments["newer"], accepted_to=moments["older"], limit=limit
-    )
+def _filters(arguments: argparse.Namespace, states: Sequence[State], limit: int) -> Callable[[float], Filters]:
+    """Return what tells the filters of the ledger's time, by which *arguments* are older or newer."""
+    older, newer = _bound(arguments, "older"), _bound(arguments, "newer")
+    filters = Filters(**{name: getattr(arguments, name) for name in _NAMED}, states=tuple(states), limit=limit)
+    return lambda now: replace(filters, accepted_from=newer and newer(now), accepted_to=older and older(now))
+
+
+def _bound(arguments: argparse.Namespace, name: str) -> Callable[[float], float] | None:
+    text, bound = getattr(arguments, name), None
+    try:
+        bound = None if text is None else ago(text)
+    except ValueError as exc:
+        arguments.parser.error(f"argument --{name}: {exc}")
+    return bound
 
 
 def show(arguments: argparse.Namespace) -> int:
@@ -101,11 +104,11 @@ def _change(arguments: argparse.Namespace, change: Change, states: Sequence[Stat
         arguments.parser.error("either ids are needed, or filters that say which")
     if arguments.state and arguments.state not in ALLOWED[change]:
         arguments.parser.error(f"argument --state: to {change}, it must be one of {', '.join(ALLOWED[change])}")
-    filters = _filters(arguments, (arguments.state,) if arguments.state else states, STEP)
+    filters_at = _filters(arguments, (arguments.state,) if arguments.state else states, STEP)
     started = start(arguments)
     with Services.from_settings(started.settings) as services:
         ledger = services.ledger
-        steps = _given(arguments.ids) if arguments.ids else _found(ledger, filters)
+        steps = _given(arguments.ids) if arguments.ids else _found(ledger, filters_at(ledger.clock()))
         total = len(arguments.ids) or None
         done, refused = _in_steps(ledger, change, steps, started, total)
         reasons = {id_: _reason(ledger, id_) for id_ in refused} if arguments.ids else {}
@@ -141,7 +144,7 @@ def _in_steps(
     count, refused = 0, []
     with Progress(_DONE[change][1], total) as progress:
         for ids in steps:
-            done = set(ledger.change(change, ids, by=started.by))
+            done = set(ledger.change(change, ids, actor=started.actor))
             count += len(done)
             refused += [id_ for id_ in ids if id_ not in done]
             progress.step(len(ids))
@@ -169,13 +172,16 @@ def erase(arguments: argparse.Namespace) -> int:
     if not arguments.yes:
         arguments.parser.error("what is erased cannot be brought back; add --yes to do it")
     match = (field, value) if arguments.match is not None else None
-    started, count = start(arguments), 0
+    started, count, left = start(arguments), 0, 0
     with Services.from_settings(started.settings) as services, Progress("erasing") as progress:
-        for number in services.ledger.erase(partner=arguments.partner, match=match, by=started.by):
-            count += number
-            progress.step(number)
+        for step in services.ledger.erase(partner=arguments.partner, match=match, actor=started.actor):
+            count += step.count
+            left += step.left
+            progress.step(step.count)
+    if left:
+        complain(f"{left} that fit were not erased: they are not finished; cancel or skip them, or come again")
     if arguments.json:
-        say_json({"erased": count})
+        say_json({"erased": count, "left": left})
     else:
         say(f"erased: {count}")
-    return 0
+    return 1 if left else 0

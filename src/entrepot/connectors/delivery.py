@@ -1,16 +1,18 @@
-"""Writes of relay endpoints that are delivered from the ledger: whole requests, whole answers, and what these mean."""
+"""Writes that are delivered from the ledger: those of relays whole, what their answers mean, and where records are."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from urllib.parse import quote
 
-from entrepot.chassis.errors import Applied
+from entrepot.chassis.errors import Applied, Error
 from entrepot.connectors.base import Json
 from entrepot.connectors.faults import FaultClass, Kind
 from entrepot.connectors.http import Relay, key_line, returned_fields
+from entrepot.errors import UpstreamMisconfigured, UpstreamRejected, UpstreamUnavailable
 
 MAX_DIGITS = 10
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
@@ -18,6 +20,9 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _NOT_DELIVERED = frozenset({b"accept-encoding", b"range", b"if-range"})
 _OWN_ACCOUNT = frozenset({401, 403, 407})
 _PASSING = frozenset({408, 425, 429})
+_ERRORS: dict[Kind, type[Error]] = {
+    "record": UpstreamRejected, "transient": UpstreamUnavailable, "upstream": UpstreamMisconfigured
+}  # fmt: skip
 # These two say that nothing was done; after the others of 3xx the work may be done, and its result elsewhere.
 _SENT_ELSEWHERE = frozenset({307, 308})
 
@@ -49,14 +54,11 @@ class RelayAnswer:
     body: bytes
 
 
-async def deliver(
-    relay: Relay, write: RelayWrite, *, deadline: float, is_void: Callable[[], bool] | None = None
-) -> RelayAnswer:
+async def deliver(relay: Relay, write: RelayWrite, *, deadline: float) -> RelayAnswer:
     """Send *write* once, with its transaction as ``Idempotency-Key``, and return the upstream's answer, whatever it is.
 
-    The answer has ``link.MAX_ANSWER_BYTES`` at most. *deadline* is a ``time.monotonic`` moment, *is_void*
-    is as in ``Post``. Raises OutOfReach and what ``Link.fetch`` raises; ``fault_of`` gives the class. *relay* was made
-    with the names of ``write.variables``.
+    The answer has ``link.MAX_ANSWER_BYTES`` at most. *deadline* is a ``time.monotonic`` moment. Raises OutOfReach and
+    what ``Link.fetch`` raises; ``fault_of`` gives the class. *relay* was made with the names of ``write.variables``.
     """
     values = tuple(write.variables[name].encode("ascii") for name in relay.variables)
     own = b"x-request-id: %b\r\n" % write.operation_id.encode("ascii") + key_line(write.transaction_id)
@@ -68,20 +70,42 @@ async def deliver(
         length=len(write.body) if write.body or write.method in _WITH_BODY else None,
         chunked=False,
     )
-    reply = await relay.link.fetch(head, write.body, deadline=deadline, is_void=is_void)
+    reply = await relay.link.fetch(head, write.body, deadline=deadline)
     return RelayAnswer(reply.status, returned_fields(list(reply.headers)), reply.body)
+
+
+def location(path: bytes, key: Json) -> bytes:
+    """Return the header line that says where a record is: *path* is what it was created at, *key* its own there."""
+    return b"location: %b/%b\r\n" % (path.rstrip(b"/"), quote(str(key), safe="").encode("ascii"))
 
 
 def answer_fault(status: int, fields: bytes, *, again: bool = False) -> FaultClass | None:
     """Return the class of the fault that an answer tells of, None for 2xx. *fields* are its header lines.
 
-    *again*: the outcome of an earlier try is not known, so a refusal proves nothing about it. What the upstream may
-    have done before it answered 3xx or 5xx is not known either.
+    *again*: the outcome of an earlier try is not known, so a refusal proves nothing about it; 409 may be about the
+    earlier try itself, which is still in work (Idempotency-Key, draft-07, section 2.7). What the upstream may have done
+    before it answered 3xx or 5xx is not known either.
     """
     if 200 <= status < 300:
         return None
+    if again and status == 409:
+        return FaultClass("transient", "unknown", retry_after_s(fields))
     kind, applied = _meaning(status)
     return FaultClass(kind, "unknown" if again else applied, retry_after_s(fields) if kind == "transient" else None)
+
+
+def answer_error(upstream: str, status: int, fault: FaultClass) -> Error:
+    """Return the error that stands for an answer of *upstream* that tells of *fault*."""
+    error = _ERRORS[fault.kind](f"{upstream} answered with {status}", retry_after_s=fault.retry_after_s)
+    error.applied = fault.applied
+    return error
+
+
+def refused_alone(error: Error) -> Error:
+    """Return what *error*, a refusal of the gateway's account, means for one write while others like it are taken."""
+    told = UpstreamUnavailable(f"{error}, though it takes others")
+    told.applied = error.applied
+    return told
 
 
 def retry_after_s(fields: bytes) -> float | None:
@@ -94,7 +118,7 @@ def retry_after_s(fields: bytes) -> float | None:
         return float(said[:MAX_DIGITS])
     try:
         return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 

@@ -18,6 +18,8 @@ from entrepot.chassis.shared import SharedState
 from entrepot.connectors.base import Upstream, Withdrawn
 from entrepot.connectors.breaker import Breaker
 from entrepot.connectors.faults import unsent
+from entrepot.connectors.fence import IsVoid, fenced
+from entrepot.connectors.pace import Pace
 from entrepot.connectors.places import Places
 from entrepot.errors import UpstreamBadAnswer, UpstreamBusy, UpstreamMisconfigured, UpstreamTimeout, UpstreamUnavailable
 from entrepot.wire.call import Answer, Failure, Fault, Streaming
@@ -46,13 +48,14 @@ class Call(Protocol):
 class Link:
     """One upstream of the snapshot in force, in this process. Lives on the event loop's thread.
 
+    Its URL may also be a unix socket, ``unix:/path``: this is how the portal is reached, which no catalog names.
     *on_wait* is called when a call has to wait for a place, so that somebody polls. *former* is the link of the same
     upstream in the snapshot before: its places, and who waits for them, are taken over. *pause_s* is how long
     altogether a call may hold its place while its answer is not read.
     """
 
     __slots__ = (
-        "__weakref__", "base_path", "breaker", "clock", "fault", "host", "loop", "on_wait", "places", "pool",
+        "__weakref__", "base_path", "breaker", "clock", "fault", "host", "loop", "on_wait", "pace", "places", "pool",
         "upstream",
     )  # fmt: skip
 
@@ -74,13 +77,15 @@ class Link:
         self.clock = clock
         self.loop = loop
         self.on_wait = on_wait
-        self.host = url.netloc.rpartition("@")[2].encode("ascii")
-        self.base_path = url.path.rstrip("/")
+        is_socket = url.scheme == "unix"
+        self.host = b"localhost" if is_socket else url.netloc.rpartition("@")[2].encode("ascii")
+        self.base_path = "" if is_socket else url.path.rstrip("/")
         self.places = _places(upstream, shared, former)
         self.breaker = Breaker(shared, upstream.name, upstream.breaker, probe_s=upstream.timeout_s + upstream.wait_s)
+        self.pace = Pace(shared, upstream.name)
         self.pool = Pool(
             loop,
-            host=url.hostname or "",
+            host=upstream.url if is_socket else url.hostname or "",
             port=url.port or (443 if secure else 80),
             ssl=context,
             server_hostname=url.hostname if secure else None,
@@ -109,6 +114,14 @@ class Link:
             self.breaker.released()
             raise
         if entered:
+            call.on_place()
+        else:
+            self.on_wait()
+
+    def _enter_past_breaker(self, call: Call) -> None:
+        if self.fault is not None:
+            raise unsent(self.fault)
+        if self.places.enter(call, monotonic()):
             call.on_place()
         else:
             self.on_wait()
@@ -163,25 +176,43 @@ class Link:
         headers: Sequence[tuple[bytes, bytes]],
         *,
         deadline: float,
-        is_void: Callable[[], bool] | None = None,
+        is_void: IsVoid | None = None,
+        past_breaker: bool = False,
     ) -> Reply:
         """Send one POST and return the whole answer, whatever its status (the ``Post`` of connectors.base)."""
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         head = b"POST %b%b HTTP/1.1\r\nhost: %b\r\ncontent-length: %d\r\n%b\r\n" % (
             self.base_path.encode("ascii"), path.encode("ascii"), self.host, len(body), lines
         )  # fmt: skip
-        return await self.fetch(head, body, deadline=deadline, is_void=is_void)
+        return await self.fetch(head, body, deadline=deadline, is_void=is_void, past_breaker=past_breaker)
+
+    async def probe(self, path: str, *, deadline: float, past_breaker: bool = False) -> None:
+        """Return when the upstream answers GET *path*; raise UpstreamUnavailable when it does so with 5xx."""
+        head = b"GET %b HTTP/1.1\r\nhost: %b\r\n\r\n" % ((self.base_path + path).encode("ascii"), self.host)
+        reply = await self.fetch(head, b"", deadline=deadline, past_breaker=past_breaker)
+        if reply.status >= 500:
+            raise UpstreamUnavailable(f"{self.upstream.name} answers its probe with {reply.status}")
 
     async def fetch(
-        self, head: bytes, body: bytes, *, deadline: float, is_void: Callable[[], bool] | None = None
+        self,
+        head: bytes,
+        body: bytes,
+        *,
+        deadline: float,
+        is_void: IsVoid | None = None,
+        past_breaker: bool = False,
     ) -> Reply:
         """Send the request of *head* and *body* and return the whole answer, at most ``MAX_ANSWER_BYTES``.
 
         Raises UpstreamUnavailable, UpstreamTimeout, UpstreamBusy or UpstreamBadAnswer; ``applied`` of the error says
-        whether the upstream may have acted on the request. It may not be HEAD.
+        whether the upstream may have acted on the request. It may not be HEAD. *past_breaker*: it is sent whatever the
+        breaker says, which learns of it all the same.
         """
-        fetch = Fetch(self, head, body, deadline, is_void)
-        self.enter(fetch)
+        fetch = Fetch(self, head, body, deadline, fenced(is_void))
+        if past_breaker:
+            self._enter_past_breaker(fetch)
+        else:
+            self.enter(fetch)
         try:
             return await fetch.reply
         except asyncio.CancelledError:
@@ -265,9 +296,7 @@ class Fetch:
         "streaming", "upstream",
     )  # fmt: skip
 
-    def __init__(
-        self, link: Link, head: bytes, body: bytes, deadline: float, is_void: Callable[[], bool] | None = None
-    ) -> None:
+    def __init__(self, link: Link, head: bytes, body: bytes, deadline: float, is_void: IsVoid | None = None) -> None:
         self._is_void = is_void
         self._link = link
         self.data = head + body
@@ -292,7 +321,7 @@ class Fetch:
             return
         if self._is_void is not None and self._is_void():
             self._link.abandon()
-            self._settle(unsent(Withdrawn("the request was overtaken while it waited")))
+            self._settle(unsent(Withdrawn("the request was overtaken while it waited", retry_after_s=1.0)))
             return
         self._link.pool.send(self)
 
@@ -306,7 +335,7 @@ class Fetch:
         if self._link.places.cancel(self):
             self._link.breaker.released()
 
-    def on_answer(self, answer: Answer, body: bytes, complete: bool, length: int | None) -> None:  # noqa: ARG002
+    def on_answer(self, answer: Answer, body: bytes, complete: bool, length: int | None) -> None:  # noqa: ARG002 - others want it
         """Take the head of the answer and what came with it."""
         self._answer = answer
         self.on_data(body, complete)

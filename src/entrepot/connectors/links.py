@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from weakref import WeakSet
 
 from entrepot.chassis.shared import SharedState
-from entrepot.connectors.base import Post, RecordConnector, Upstream
+from entrepot.connectors.base import RecordConnector, Upstream
 from entrepot.connectors.link import Link
 from entrepot.connectors.odoo.connector import OdooConnector
 from entrepot.connectors.odoo.refusals import SharedRefusals
@@ -26,15 +26,10 @@ class Reach:
     connectors: Mapping[str, RecordConnector] = field(default_factory=dict)
 
 
-def plain_post(link: Link) -> Post:
-    """Return how requests go to the upstream of *link*: as they come."""
-    return link.post
-
-
 class Links:
     """How upstreams are reached now: ``links`` and ``connectors`` of the catalog in force. For one event loop's thread.
 
-    *pause_s* is that of ``Link``. *post* returns how a connector sends to its upstream.
+    *pause_s* is that of ``Link``.
     """
 
     def __init__(
@@ -44,13 +39,11 @@ class Links:
         loop: asyncio.AbstractEventLoop,
         *,
         pause_s: float = 60.0,
-        post: Callable[[Link], Post] = plain_post,
     ) -> None:
         self._shared = shared
         self._clock = clock
         self._loop = loop
         self._pause_s = pause_s
-        self._post = post
         self._reach = Reach()
         # Links of former revisions, as long as something that began with them holds them.
         self._retired: WeakSet[Link] = WeakSet()
@@ -105,7 +98,7 @@ class Links:
     def _connector(self, name: str, link: Link) -> RecordConnector:
         if self.links.get(name) is link:
             return self.connectors[name]
-        return OdooConnector(link.upstream, self._post(link), refusals=SharedRefusals(self._shared, link.upstream))
+        return OdooConnector(link.upstream, link.post, refusals=SharedRefusals(self._shared, link.upstream))
 
     def _wait_for_places(self) -> None:
         """Look for places that other processes give back, as long as somebody waits."""

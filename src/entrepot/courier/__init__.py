@@ -2,5 +2,6 @@
 
 ``courier`` is the loop of one process, ``lane`` what it knows of one upstream, ``leases`` the work it holds,
 ``deliver`` one delivery, ``verdict`` what follows from its outcome, ``sounder`` finds out when an upstream is back,
-``desk`` is its side of the ledger, ``catalogs`` its side of the catalog, ``metrics`` what it counts.
+``standing`` whether the upstream fits the catalog, ``holds`` what is held back; ``books`` is its side of the ledger,
+``metrics`` what it counts.
 """

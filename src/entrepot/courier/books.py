@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,12 +14,18 @@ from entrepot.errors import StoreUnavailable
 from entrepot.ledger import claim as claims
 from entrepot.ledger import operate, retention, settle
 from entrepot.ledger.entries import ClaimRequest, Hold, Lease, Memory, Renewal, Settlement
+from entrepot.ledger.losses import reclaim
+from entrepot.ledger.pauses import ends_of_holds
 from entrepot.ledger.recovery import hasten
-from entrepot.ledger.writer import Deliver, Done, Handler, Writer
+from entrepot.ledger.writer import Done, Handler, Writer, call_each
 from entrepot.store.engine import Database
 from entrepot.store.ledger import queues
 
 PRUNE_STEP = 500
+# Pages of 4 KiB that go back to the file system at once, which takes some ten milliseconds; so many stay, for the next
+# hour fills them.
+FREED_PAGES = 1024
+SPARE_PAGES = 2048
 MISCONFIGURED = "misconfigured"
 
 Found = tuple[list[Lease], float | None]
@@ -28,7 +34,7 @@ _T = TypeVar("_T")
 
 
 class Books:
-    """What a courier does in the ledger. For the thread of *loop*; *on_commit* is called on the writer's thread.
+    """What a courier does in the ledger. For the thread of *loop*.
 
     The changes that are submitted while a commit is under way share the next one. Each *done* gets its result, or the
     Error why there is none.
@@ -37,8 +43,7 @@ class Books:
     def __init__(self, database: Database, loop: asyncio.AbstractEventLoop) -> None:
         self._database = database
         self._loop = loop
-        deliver: Deliver = self._hop
-        self._writer = Writer(database, deliver=deliver)
+        self._writer = Writer(database, deliver=self._hop)
 
     def claim(self, request: ClaimRequest, done: Callable[[Found | Error], None]) -> None:
         """Lease what *request* asks for."""
@@ -63,29 +68,48 @@ class Books:
         """
         return int(await self._asked(_reclaim, (own, lease_s)))
 
+    async def held(self, upstreams: Collection[str]) -> set[str]:
+        """Return those of *upstreams* that are held. What is claimed after that is none of theirs.
+
+        Raises StoreUnavailable.
+        """
+        found: set[str] = await self._asked(_held, upstreams)
+        return found
+
     async def hold(self, upstream: str, detail: str, until: float | None) -> None:
         """Let nothing be delivered to *upstream* until *until*, for it is misconfigured. Raises StoreUnavailable."""
         await self._asked(_hold, (upstream, detail, until))
 
-    async def release(self, upstream: str) -> None:
-        """Let *upstream* have its work again, unless an operator holds it. Raises StoreUnavailable."""
-        await self._asked(_release, upstream)
+    async def release(self, upstream: str) -> int:
+        """Let some of the work of *upstream* go, unless an operator holds it, and return how much; 0 when all goes.
 
-    async def hold_client(self, client: str) -> None:
-        """Hold all work of *client*. Raises StoreUnavailable."""
-        await self._asked(_hold_client, client)
+        Raises StoreUnavailable.
+        """
+        return int(await self._asked(_release, upstream))
 
-    async def release_client(self, client: str) -> None:
-        """Let the work of *client* go on. Raises StoreUnavailable."""
-        await self._asked(_release_client, client)
+    async def hold_client(self, client: str) -> int:
+        """Hold some of the work of *client*, and return how much; 0 when all is held. Raises StoreUnavailable."""
+        return int(await self._asked(_hold_client, client))
+
+    async def release_client(self, client: str) -> int:
+        """Let some of the work of *client* go on, and return how much; 0 when all goes. Raises StoreUnavailable."""
+        return int(await self._asked(_release_client, client))
 
     async def hasten(self, upstream: str) -> int:
-        """Make due at once what waits to be tried again at *upstream*, and return how much. Raises StoreUnavailable."""
+        """Make due at once some of what waits to be tried again at *upstream*, and return how much; 0 when all is.
+
+        Raises StoreUnavailable.
+        """
         return int(await self._asked(hasten, upstream))
 
     async def prune(self, policy: retention.Retention) -> int:
         """Forget a bounded number of what need not be kept, and return how many. Raises StoreUnavailable."""
         return int(await self._asked(_prune, policy))
+
+    async def give_back(self) -> int:
+        """Give a bounded number of free pages back to the file system, and return how many. Raises StoreUnavailable."""
+        give_back = partial(self._database.give_back, FREED_PAGES, spare=SPARE_PAGES)
+        return await self._loop.run_in_executor(None, give_back)
 
     async def backlog(self) -> dict[str, int]:
         """Return how many transactions are unfinished at each upstream that has some. Raises StoreUnavailable."""
@@ -120,12 +144,7 @@ class Books:
 
     def _hop(self, calls: Sequence[Callable[[], object]]) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_call_each, calls)
-
-
-def _call_each(calls: Sequence[Callable[[], object]]) -> None:
-    for call in calls:
-        call()
+            self._loop.call_soon_threadsafe(call_each, calls)
 
 
 def _resolve(answer: asyncio.Future[Any], result: Any) -> None:
@@ -157,7 +176,12 @@ def _reclaim(connection: Connection, items: Sequence[tuple[Sequence[Lease], floa
     # From now on, and not from when it was asked: the store may have been away since.
     own = [Renewal(lease.seq, lease.token, now + lease_s) for leases, lease_s in items for lease in leases]
     claims.renew(connection, own, now)
-    return [claims.reclaim(connection, now) for _ in items]
+    return [reclaim(connection, now) for _ in items]
+
+
+def _held(connection: Connection, items: Sequence[Collection[str]], now: float) -> list[set[str]]:
+    ends = ends_of_holds(connection, {name for names in items for name in names}, now)
+    return [{name for name in names if ends[name] is not None} for names in items]
 
 
 def _hold(connection: Connection, items: Sequence[tuple[str, str, float | None]], now: float) -> list[None]:
@@ -166,11 +190,9 @@ def _hold(connection: Connection, items: Sequence[tuple[str, str, float | None]]
     return [None] * len(items)
 
 
-def _release(connection: Connection, items: Sequence[str], now: float) -> list[None]:
+def _release(connection: Connection, items: Sequence[str], now: float) -> list[int]:
     ours = {hold.upstream for hold in operate.holds(connection) if hold.reason == MISCONFIGURED}
-    for upstream in ours.intersection(items):
-        operate.release(connection, upstream, now)
-    return [None] * len(items)
+    return [operate.release(connection, upstream, now) if upstream in ours else 0 for upstream in items]
 
 
 def _hold_client(connection: Connection, items: Sequence[str], now: float) -> list[int]:

@@ -12,26 +12,31 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from entrepot.catalog.definitions import Catalog
 from entrepot.catalog.kept import Subject, counter_of, kept_by_subject, subject
 from entrepot.catalog.plans import Plan
+from entrepot.catalog.watch import CatalogWatch
 from entrepot.chassis.errors import Error
 from entrepot.chassis.log import flush_log
 from entrepot.chassis.metrics import Meter
 from entrepot.chassis.shared import SharedState
-from entrepot.connectors.links import Links
-from entrepot.courier.books import MISCONFIGURED, Books
-from entrepot.courier.catalogs import CatalogWatch, Prepared
-from entrepot.courier.deliver import Deliverer, FencedPost
+from entrepot.connectors.links import Links, Reach
+from entrepot.courier import verdict
+from entrepot.courier.books import Books
+from entrepot.courier.deliver import Deliverer
+from entrepot.courier.holds import Holds
 from entrepot.courier.lane import LOOK_EVERY_S, Lane
 from entrepot.courier.leases import ClockWatch, Leases, OwnLease
 from entrepot.courier.metrics import Metrics
-from entrepot.ledger.entries import Memory, Renewal, Settlement
+from entrepot.errors import StoreUnavailable
+from entrepot.identity.revocation import REVOCATIONS, Revocations
+from entrepot.ledger.entries import Lease, Memory, Renewal, Settlement
 from entrepot.ledger.retention import Retention
 from entrepot.settings import Settings
 from entrepot.store.engine import Database
@@ -40,6 +45,9 @@ from entrepot.wire.clock import Clock
 log = logging.getLogger(__name__)
 
 SWEEP_S = 0.25
+# Looking for new work is nearly all that an idle courier does: after so long without any, it looks less often.
+QUIET_AFTER_S = 2.0
+QUIET_POLL_S = 0.05
 SECOND_S = 1.0
 RECLAIM_S = 5.0
 BACKLOG_S = 10.0
@@ -49,10 +57,19 @@ LAST_WORDS_S = 5.0
 """How long a courier that stops waits for its last settlements."""
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A catalog and how its upstreams are reached; not in force yet."""
+
+    catalog: Catalog
+    reach: Reach
+
+
 class Courier:
     """One courier. Lives on the thread of *loop*; *shared* has this process registered.
 
-    *stopping*: nothing new is begun.
+    *stopping*: nothing new is begun. *alone* is the suspect beside which nothing else is. *now* is the database's
+    clock.
     """
 
     def __init__(
@@ -61,17 +78,23 @@ class Courier:
         directory = settings.store.directory
         self.settings = settings
         self.loop = loop
+        self.now = database.now
         self.name = f"{socket.gethostname()}:{os.getpid()}"[-80:]
         self.lease_s = settings.courier.lease_s
         self.stopping = False
+        self.alone: OwnLease | None = None
         self.catalog = Catalog()
         self.leases = Leases()
         self.books = Books(database, loop)
+        self.holds = Holds(self.books, self._chore, self._stir_all)
         self._shared = shared
         self._clock = Clock()
-        self.links = Links(shared, self._clock, loop, post=FencedPost)
-        self.deliverer = Deliverer(self.links, self._note)
-        self._watch = CatalogWatch(directory / "snapshot.json", shared, self.links, loop, self._enforce)
+        self.links = Links(shared, self._clock, loop)
+        self.deliverer = Deliverer(self.links, self._note, self.now)
+        self._watch = CatalogWatch(
+            directory / "snapshot.json", shared, loop, prepare=self._made_ready, enforce=self._enforce
+        )
+        self._revocations = Revocations(directory / REVOCATIONS, shared.counter(REVOCATIONS))
         self._meter = Meter(directory / "metrics", f"courier-{os.getpid()}")
         self._metrics = Metrics(self._meter)
         self._lanes: dict[str, Lane] = {}
@@ -82,25 +105,25 @@ class Courier:
         self._next_look = 0.0
         self._is_looking = False
         self._moved = asyncio.Event()
-        self._held_clients: set[str] = set()
-        self._no_upstream: set[str] = set()
         self._is_store_away = False
-        self._clock_watch = ClockWatch()
+        self._is_asking_for_holds = False
+        self._clock_watch = ClockWatch(self.now)
         self._reclaim_from = 0.0
+        self._quiet_from = 0.0
         self._chores: set[asyncio.Task[None]] = set()
-        self._due = {
-            self._second: 0.0, self._beat: 0.0, self._reclaim: 0.0, self._look_at_backlog: 0.0, self._prune: 0.0
-        }  # fmt: skip
         self._intervals = {
             self._second: SECOND_S, self._beat: self.lease_s / 3, self._reclaim: min(RECLAIM_S, self.lease_s / 3),
             self._look_at_backlog: BACKLOG_S, self._prune: PRUNE_S,
         }  # fmt: skip
+        self._due = dict.fromkeys(self._intervals, 0.0)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Deliver until *stop* is set, and then until what is under way has come to an end, or its time has."""
         self._clock.tick()
-        self._watch.load()
-        self._chore(self._learn_of_holds())
+        self._refresh_revocations()
+        prepared = self._watch.load()
+        if prepared is not None:
+            self._enforce(prepared)
         self._poll()
         self._sweep()
         await stop.wait()
@@ -113,10 +136,12 @@ class Courier:
         count = self._counter.read()
         if count != self._seen:
             self._seen = count
+            self._quiet_from = now + QUIET_AFTER_S
             self._stir_all()
         if now >= self._next_look:
             self._look()
-        self.loop.call_later(self.settings.courier.poll_s, self._poll)
+        poll_s = self.settings.courier.poll_s
+        self.loop.call_later(poll_s if now < self._quiet_from else max(poll_s, QUIET_POLL_S), self._poll)
 
     def _stir_all(self) -> None:
         self._next_look = 0.0
@@ -153,6 +178,7 @@ class Courier:
         now = self._clock.now
         self.links.sweep(now)
         self._watch.refresh()
+        self._refresh_revocations()
         for lane in self._lanes.values():
             lane.sounder.sweep(lane.link, now)
         self._retired = [lane for lane in self._retired if not lane.is_idle]
@@ -160,6 +186,7 @@ class Courier:
             log.warning("the clock was set, leases are renewed before any is taken over")
             self._reclaim_from = now + self.lease_s
             self._due[self._beat] = 0.0
+        self._look_at_holds()
         for chore, due_at in self._due.items():
             if now >= due_at:
                 self._due[chore] = now + self._intervals[chore]
@@ -179,7 +206,7 @@ class Courier:
     # -- leases
 
     def _beat(self) -> None:
-        until = time.time() + self.lease_s
+        until = self.now() + self.lease_s
         for own in self.leases:
             if not own.lost:
                 self.books.renew(Renewal(own.lease.seq, own.lease.token, until), partial(self._renewed, own, until))
@@ -189,7 +216,7 @@ class Courier:
             own.extend(until, self.lease_s)
         elif result is False and not own.lost and self.leases.holds(own):
             own.lost = True
-            log.warning("a lease was lost", extra={"transaction_id": own.lease.id})
+            log.warning("a lease was lost", extra={"transaction": own.lease.id})
 
     def _reclaim(self) -> None:
         if not self.stopping and self._clock.now >= self._reclaim_from:
@@ -202,8 +229,24 @@ class Courier:
             log.warning("leases of others ran out, their work is taken over", extra={"transactions": count})
             self._stir_all()
 
-    async def _note(self, own: OwnLease, memory: dict[str, Any]) -> bool:
-        return await self.books.remember(Memory(own.lease.seq, own.lease.token, memory))
+    def _look_at_holds(self) -> None:
+        """Give back what was taken before its upstream was held, as all are during maintenance, and was not sent."""
+        ready = [lane for lane in self._lanes.values() if lane.has_ready]
+        if ready and not self._is_asking_for_holds:
+            self._is_asking_for_holds = True
+            self._chore(self._give_back_held(ready))
+
+    async def _give_back_held(self, lanes: Sequence[Lane]) -> None:
+        try:
+            held = await self.books.held([lane.name for lane in lanes])
+        finally:
+            self._is_asking_for_holds = False
+        for lane in lanes:
+            if lane.name in held:
+                lane.give_back()
+
+    async def _note(self, own: OwnLease, memory: dict[str, Any], rests_until: float | None) -> bool:
+        return await self.books.remember(Memory(own.lease.seq, own.lease.token, memory, rests_until))
 
     # -- settling
 
@@ -212,29 +255,67 @@ class Courier:
         for endpoint in self._kept.get(subject(plan), ()):
             self._shared.counter(counter_of(endpoint)).bump()
 
+    def may_begin(self, own: OwnLease) -> bool:
+        """Tell whether *own* may be delivered now: a suspect when it is all that this courier holds.
+
+        All else is given back for it, so that nothing is lost with it but the courier.
+        """
+        if own.lease.is_suspect and self.alone is None:
+            log.warning("couriers were lost with this one, it is tried alone", extra={"transaction": own.lease.id})
+            self.alone = own
+            for lane in self._lanes.values():
+                lane.give_back(but=own)
+        return self.alone is None or (own is self.alone and len(self.leases) == 1)
+
+    def _let_go(self, own: OwnLease) -> None:
+        self.leases.remove(own)
+        self._moved.set()
+        if own is self.alone:
+            self.alone = None
+            self._stir_all()
+
     def settle(self, own: OwnLease, settlement: Settlement, *, outcome: str = "") -> None:
-        """Note what came of *own*; tried again until the store takes it or the lease is somebody else's."""
+        """Note what came of *own*; tried again until the store is there, or the lease is somebody else's.
+
+        When the store cannot keep what was said, it is noted without.
+        """
         outcome = outcome or (settlement.state if settlement.state == "delivered" else "untried")
         self.books.settle(settlement, partial(self._settled, own, settlement, outcome))
 
     def _settled(self, own: OwnLease, settlement: Settlement, outcome: str, result: bool | Error) -> None:
-        self.note_store(result if isinstance(result, Error) else None)
-        if isinstance(result, Error):
+        self.note_store(result if isinstance(result, StoreUnavailable) else None)
+        if isinstance(result, StoreUnavailable):
             self.loop.call_later(SETTLE_AGAIN_S, partial(self.settle, own, settlement, outcome=outcome))
             return
-        self.leases.remove(own)
-        self._moved.set()
+        if isinstance(result, Error):
+            self._settle_bare(own, settlement, outcome)
+            return
+        self._let_go(own)
         if not result:
             log.warning(
                 "a lease was lost, what came of it is dropped",
-                extra={"transaction_id": own.lease.id, "state": settlement.state},
+                extra={"transaction": own.lease.id, "state": settlement.state},
             )
             return
         self._metrics.deliveries.labels(own.lease.upstream, outcome).inc()
+        if outcome not in {"delivered", "untried"}:
+            log.info("a delivery did not go well", extra=_facts(own.lease, settlement, outcome))
         lane = self._lanes.get(own.lease.upstream)
         if lane is not None:
             lane.stir()
             self.look_soon()
+
+    def _settle_bare(self, own: OwnLease, settlement: Settlement, outcome: str) -> None:
+        bare = verdict.bare(settlement)
+        if bare == settlement:
+            self.abandon(own)
+        else:
+            self.settle(own, bare, outcome=outcome)
+
+    def abandon(self, own: OwnLease) -> None:
+        """Renew *own* no longer, of which nobody can say what came: when it has run out, it is taken over."""
+        self._let_go(own)
+        log.error("a lease is left to run out", extra={"transaction": own.lease.id})
 
     def note_store(self, error: Error | None) -> None:
         """Log once that the store takes nothing, and once that it does again; None: it did."""
@@ -243,62 +324,16 @@ class Courier:
         elif error is None and self._is_store_away:
             log.info("the store is back")
         self._is_store_away = error is not None
-
-    # -- what is held
-
-    def hold(self, upstream: str, detail: str, until: float) -> None:
-        """Let no courier deliver to *upstream* before *until* (Unix time)."""
-        log.error("upstream is held, it does not fit the catalog", extra={"upstream": upstream, "reason": detail})
-        self._chore(self.books.hold(upstream, detail, until))
-
-    def release(self, upstream: str) -> None:
-        """Let *upstream* have its work again."""
-        log.info("upstream fits the catalog again", extra={"upstream": upstream})
-        self._chore(self._with_stir(self.books.release(upstream)))
-
-    def hasten(self, upstream: str) -> None:
-        """Let what waits for *upstream* be tried at once."""
-        self._chore(self._with_stir(self.books.hasten(upstream)))
-
-    def hold_client(self, client: str) -> None:
-        """Hold all work of *client*, which the catalog does not have any more."""
-        if client not in self._held_clients:
-            self._held_clients.add(client)
-            log.warning("the catalog has no such client, its work is held", extra={"client": client})
-            self._chore(self.books.hold_client(client))
-
-    async def _with_stir(self, work: Coroutine[Any, Any, object]) -> None:
-        await work
-        self._stir_all()
-
-    async def _learn_of_holds(self) -> None:
-        """Take up the holds that were there before this process, and end those whose cause is gone."""
-        for hold in await self.books.holds():
-            lane = self._lanes.get(hold.upstream)
-            if hold.reason != MISCONFIGURED or lane is None:
-                continue
-            if hold.until is None:
-                self.release(hold.upstream)
-            else:
-                lane.standing.begin_trial()
-        self._held_clients.update(await self.books.held_clients())
-        self._let_clients_go()
-
-    def _let_clients_go(self) -> None:
-        for client in self._held_clients & self.catalog.clients.keys():
-            self._held_clients.discard(client)
-            self._chore(self._with_stir(self.books.release_client(client)))
-
-    def _hold_unknown(self, waiting: set[str]) -> None:
-        """Show that work waits for upstreams that the catalog does not have."""
-        if not self.catalog.revision:
-            return
-        for name in waiting - self._lanes.keys() - self._no_upstream:
-            self._no_upstream.add(name)
-            log.error("work waits for an upstream that the catalog does not have", extra={"upstream": name})
-            self._chore(self.books.hold(name, f"the catalog has no upstream {name}", None))
+        self._metrics.store_away.set(self._is_store_away)
 
     # -- the catalog
+
+    async def _learn_of_holds(self) -> None:
+        await self.holds.learn(lambda name: self._lanes[name].standing if name in self._lanes else None)
+        self.holds.let_go(self._lanes, self.catalog.clients)
+
+    def _made_ready(self, catalog: Catalog) -> Prepared:
+        return Prepared(catalog, self.links.prepare(catalog.upstreams))
 
     def _enforce(self, prepared: Prepared) -> None:
         self.links.enforce(prepared.reach)
@@ -312,12 +347,27 @@ class Courier:
             if name not in self._lanes:
                 self._lanes[name] = Lane(name, link, self)
             self._lanes[name].link = link
-        for name in self._no_upstream & self._lanes.keys():
-            self._no_upstream.discard(name)
-            self.release(name)
-        self._let_clients_go()
+        # Another courier may have held what this one never came upon.
+        self._chore(self._learn_of_holds())
         self._stir_all()
         log.info("catalog in force", extra={"revision": self.catalog.revision, "upstreams": len(self._lanes)})
+
+    # -- who is disabled
+
+    def is_disabled(self, lease: Lease) -> bool:
+        """Tell whether the client of *lease*, or its partner, is disabled: then nothing of it goes out.
+
+        The ledger may not know of it yet, when its database was away.
+        """
+        if self._revocations.has_changed():
+            self._refresh_revocations()
+        return self._revocations.disabled(lease.client, lease.partner) is not None
+
+    def _refresh_revocations(self) -> None:
+        try:
+            self._revocations.refresh()
+        except StoreUnavailable as error:
+            log.error("revocations cannot be read, the known ones stay in force", extra={"reason": str(error)})
 
     # -- chores
 
@@ -327,7 +377,8 @@ class Courier:
     async def _count_backlog(self) -> None:
         backlog = await self.books.backlog()
         self._metrics.observe(backlog)
-        self._hold_unknown(set(backlog))
+        if self.catalog.revision:
+            self.holds.hold_unknown(backlog.keys() - self._lanes.keys())
 
     def _prune(self) -> None:
         if not self.stopping:
@@ -335,8 +386,10 @@ class Courier:
 
     async def _prune_all(self) -> None:
         ledger = self.settings.ledger
-        policy = Retention(bodies_s=ledger.bodies_s, rows_s=ledger.rows_s)
+        policy = Retention(ledger.bodies_s, ledger.rows_s, ledger.keys_s, ledger.kept_bytes)
         while await self.books.prune(policy) and not self.stopping:
+            pass
+        while await self.books.give_back() and not self.stopping:
             pass
 
     # -- the end
@@ -356,6 +409,7 @@ class Courier:
         for chore in tuple(self._chores):
             chore.cancel()
         await self.loop.run_in_executor(None, self.books.close)
+        self._revocations.close()
         self._meter.close()
         self.links.close()
 
@@ -374,3 +428,16 @@ async def _tolerated(work: Coroutine[Any, Any, object]) -> None:
         log.warning("the ledger cannot be used now", extra={"reason": str(error)})
     except Exception:  # the edge of a chore: it comes again
         log.exception("a chore failed")
+
+
+def _facts(lease: Lease, settlement: Settlement, outcome: str) -> dict[str, str]:
+    return {
+        "operation_id": lease.operation_id,
+        "transaction": lease.id,
+        "partner": lease.partner,
+        "client": lease.client,
+        "endpoint": lease.endpoint,
+        "upstream": lease.upstream,
+        "outcome": outcome,
+        "state": settlement.state,
+    }

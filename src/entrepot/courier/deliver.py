@@ -6,8 +6,7 @@ Nothing is sent for a lease that may have ended: that is asked again when the re
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -15,24 +14,23 @@ import orjson
 
 from entrepot.catalog.plans import Plan
 from entrepot.chassis.errors import Error
-from entrepot.connectors.base import Caller, Earlier, HttpReply, RecordConnector, Withdrawn
-from entrepot.connectors.delivery import RelayAnswer, RelayWrite, answer_fault
+from entrepot.connectors.base import Caller, Earlier, RecordConnector, Withdrawn
+from entrepot.connectors.delivery import RelayWrite, answer_error, answer_fault, location
 from entrepot.connectors.delivery import deliver as send
-from entrepot.connectors.faults import FaultClass, unsent
+from entrepot.connectors.faults import unsent
+from entrepot.connectors.fence import raise_fence
 from entrepot.connectors.http import Relay
 from entrepot.connectors.link import Link
 from entrepot.connectors.links import Links
 from entrepot.courier.leases import OwnLease
-from entrepot.courier.verdict import makes_lines
-from entrepot.errors import SettingsError, UpstreamMisconfigured, UpstreamRejected, UpstreamUnavailable
-from entrepot.ledger.entries import Json, KeptAnswer, Lease
+from entrepot.errors import SettingsError, UpstreamMisconfigured
+from entrepot.ledger.entries import Json, KeptAnswer
+from entrepot.store.backend import Clock
 
 JSON_TYPE = b"content-type: application/json\r\n"
-SENT_AT = "sent_at"
 MAX_RELAYS = 4096
 
-Note = Callable[[OwnLease, dict[str, Json]], Awaitable[bool]]
-_delivering: ContextVar[OwnLease] = ContextVar("_delivering")
+Note = Callable[[OwnLease, dict[str, Json], float | None], Awaitable[bool]]
 
 
 class Answered(Exception):
@@ -44,38 +42,22 @@ class Answered(Exception):
         self.answer = answer
 
 
-class FencedPost:
-    """A ``Post`` that sends nothing for a delivery whose lease may have ended."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    async def __call__(
-        self,
-        path: str,
-        body: bytes,
-        headers: Sequence[tuple[bytes, bytes]],
-        *,
-        deadline: float,
-        is_void: Callable[[], bool] | None = None,
-    ) -> HttpReply:
-        """Return the upstream's answer, whatever its status. Raises Withdrawn when the lease may have ended."""
-        own = _delivering.get(None)
-        fence = is_void if own is None else partial(_is_void, own, is_void)
-        return await self._link.post(path, body, headers, deadline=deadline, is_void=fence)
-
-
 class Deliverer:
-    """Delivers leases over *links*. *note* keeps what a connector wants remembered; False: the lease is lost."""
+    """Delivers leases over *links*.
 
-    def __init__(self, links: Links, note: Note) -> None:
+    *note* keeps what a connector wants remembered, and until when the upstream may be at work on what is sent then,
+    None when that does not matter; False: the lease is lost. *now* is the database's clock.
+    """
+
+    def __init__(self, links: Links, note: Note, now: Clock) -> None:
         self._links = links
         self._note = note
+        self._now = now
         self._relays: dict[str, tuple[Link, Relay]] = {}
 
     async def deliver(self, own: OwnLease, plan: Plan, link: Link) -> KeptAnswer:
         """Send what *own* is a lease of by *link*, once, and return the answer. Raises Error, or Answered."""
-        _delivering.set(own)
+        raise_fence(partial(_is_void, own))
         if plan.relay is not None:
             return await self._relay(own, plan, link)
         connector = self._links.connectors.get(own.lease.upstream)
@@ -91,8 +73,9 @@ class Deliverer:
 
     async def _record(self, own: OwnLease, plan: Plan, connector: RecordConnector, link: Link) -> KeptAnswer:
         caller = self._caller(own, plan, link)
-        if is_guarded(plan):
-            await self._remember(own, {})
+        # Of the first try of an update the connector notes what it finds, which is enough.
+        if plan.is_guarded or (plan.rests and own.lease.applied != "no"):
+            await self._remember(own, _rest_s(plan, link), {})
         document: dict[str, Json] = orjson.loads(own.lease.body) if own.lease.body else {}
         key = str(caller.values["id"]) if "id" in caller.values else None
         if plan.call is not None:
@@ -101,7 +84,10 @@ class Deliverer:
         if mapping is None or (key is None and plan.kind != "create"):
             raise unsent(UpstreamMisconfigured("the accepted work does not say what is to be done"))
         if plan.kind == "create":
-            return _data(201, await connector.create(mapping, document, caller))
+            record = await connector.create(mapping, document, caller)
+            # What an older release accepted does not say where.
+            path = own.lease.facts.get("path")
+            return _data(201, record, b"" if path is None else location(path.encode("latin-1"), record[mapping.key]))
         if plan.kind == "update":
             return _data(200, await connector.update(mapping, str(key), document, caller))
         await connector.delete(mapping, str(key), caller)
@@ -109,20 +95,19 @@ class Deliverer:
 
     def _caller(self, own: OwnLease, plan: Plan, link: Link) -> Caller:
         lease = own.lease
-        memory = {name: value for name, value in (lease.memory or {}).items() if name != SENT_AT}
         return Caller(
             operation_id=lease.operation_id,
             transaction_id=lease.id,
             deadline=time.monotonic() + link.upstream.timeout_s,
             values={**lease.facts.get("values", {}), **lease.facts.get("variables", {})},
             context=plan.context,
-            earlier=None if lease.applied == "no" else Earlier(memory),
-            remember=partial(self._remember, own),
+            earlier=None if lease.applied == "no" else Earlier(lease.memory or {}),
+            remember=partial(self._remember, own, _rest_s(plan, link)),
         )
 
-    async def _remember(self, own: OwnLease, memory: Mapping[str, Json]) -> None:
-        kept = {**(own.lease.memory or {}), **memory, SENT_AT: time.time()}
-        if not await self._note(own, kept):
+    async def _remember(self, own: OwnLease, rest_s: float | None, memory: Mapping[str, Json]) -> None:
+        kept = {**(own.lease.memory or {}), **memory}
+        if not await self._note(own, kept, None if rest_s is None else self._now() + rest_s):
             own.lost = True
             raise unsent(Withdrawn("the work was taken over by another courier"))
 
@@ -142,11 +127,11 @@ class Deliverer:
             operation_id=lease.operation_id,
         )
         deadline = time.monotonic() + link.upstream.timeout_s
-        answer = await send(relay, write, deadline=deadline, is_void=partial(_is_void, own, None))
+        answer = await send(relay, write, deadline=deadline)
         kept = KeptAnswer(answer.status, answer.fields, answer.body)
         fault = answer_fault(answer.status, answer.fields, again=lease.applied != "no")
         if fault is not None:
-            raise Answered(_meant(link.upstream.name, answer, fault), kept)
+            raise Answered(answer_error(link.upstream.name, answer.status, fault), kept)
         return kept
 
     def _made(self, plan: Plan, digest: str, link: Link) -> Relay:
@@ -170,33 +155,18 @@ def _other_kind(link: Link) -> Error:
     return unsent(UpstreamMisconfigured(f"{name} is not of the kind any more that the work was accepted for"))
 
 
-def is_guarded(plan: Plan) -> bool:
-    """Tell whether *plan* is a call with a guard, which must not be read while the upstream may be at work."""
-    return plan.call is not None and plan.call.guard is not None
+def _rest_s(plan: Plan, link: Link) -> float | None:
+    """Return how long nobody must try again what is sent now, unless more is heard of it; None: that does no harm."""
+    return link.upstream.settle_s if plan.rests else None
 
 
-def rests_until(lease: Lease, plan: Plan, settle_s: float) -> float:
-    """Return until when (Unix time) *lease* rests because the upstream may be at work on it, 0.0 when it need not."""
-    if lease.applied == "no" or not (is_guarded(plan) or makes_lines(plan)):
-        return 0.0
-    return float((lease.memory or {}).get(SENT_AT, 0.0)) + settle_s
+def _is_void(own: OwnLease) -> bool:
+    """Tell whether nothing may be sent for *own* any more; otherwise it is sent now."""
+    if own.may_send():
+        own.sent = True
+        return False
+    return True
 
 
-def _is_void(own: OwnLease, asked_before: Callable[[], bool] | None) -> bool:
-    if (asked_before is not None and asked_before()) or not own.may_send():
-        return True
-    own.sent = True
-    return False
-
-
-def _data(status: int, data: Any) -> KeptAnswer:
-    return KeptAnswer(status, JSON_TYPE, orjson.dumps(data))
-
-
-def _meant(upstream: str, answer: RelayAnswer, fault: FaultClass) -> Error:
-    """Return the error that stands for an answer that is no success."""
-    said = f"{upstream} answered with {answer.status}"
-    kinds: dict[str, type[Error]] = {"record": UpstreamRejected, "transient": UpstreamUnavailable}
-    error = kinds.get(fault.kind, UpstreamMisconfigured)(said, retry_after_s=fault.retry_after_s)
-    error.applied = fault.applied
-    return error
+def _data(status: int, data: Any, fields: bytes = b"") -> KeptAnswer:
+    return KeptAnswer(status, JSON_TYPE + fields, orjson.dumps(data))

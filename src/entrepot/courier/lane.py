@@ -10,16 +10,18 @@ import asyncio
 import logging
 import time
 from collections import deque
+from functools import partial
 from random import random
 from typing import TYPE_CHECKING
 
 from entrepot.catalog.plans import Plan, plan_from
 from entrepot.chassis.errors import Error
+from entrepot.connectors.delivery import refused_alone
 from entrepot.connectors.faults import fault_of
 from entrepot.connectors.link import Link
 from entrepot.courier import verdict
 from entrepot.courier.books import Found
-from entrepot.courier.deliver import Answered, rests_until
+from entrepot.courier.deliver import Answered
 from entrepot.courier.leases import OwnLease
 from entrepot.courier.sounder import Sounder
 from entrepot.courier.standing import Standing
@@ -65,6 +67,11 @@ class Lane:
         """Whether nothing of it is under way."""
         return not (self._tasks or self._ready or self._asking)
 
+    @property
+    def has_ready(self) -> bool:
+        """Whether work was taken and nothing was sent of it yet, for there is no place."""
+        return bool(self._ready)
+
     # -- asking for work
 
     def stir(self) -> None:
@@ -75,7 +82,7 @@ class Lane:
     def look(self, now: float) -> None:
         """Deliver what is ready, and ask for more if it is time and there is room."""
         self._pump(now)
-        if self._asking or now < self.look_at:
+        if self._asking or self._courier.alone is not None or now < self.look_at:
             return
         limit = min(MOST_AT_ONCE, self._room(now))
         if limit <= 0:
@@ -100,7 +107,8 @@ class Lane:
 
     def _free(self, now: float) -> int:
         """Return how many deliveries may begin. A few may wait for a place, so that others cannot keep all of them."""
-        if self._courier.stopping or self.link.breaker.open_for_s(now) or self.standing.held_until > time.time():
+        is_held = self.standing.held_until > self._courier.now()
+        if is_held or self._courier.stopping or self.link.breaker.open_for_s(now):
             return 0
         running = len(self._tasks)
         if self._is_careful(now):
@@ -126,10 +134,12 @@ class Lane:
             self.give_back()
             self._courier.look_soon()
             return
+        if self._courier.alone is not None:
+            self.give_back(but=self._courier.alone)
         if leases:
             self._after = leases[-1].partner
         if not self._stirred:
-            wait_s = LOOK_EVERY_S if due_at is None else min(LOOK_EVERY_S, due_at - time.time())
+            wait_s = LOOK_EVERY_S if due_at is None else min(LOOK_EVERY_S, due_at - self._courier.now())
             # What is due, and was not to be had, is behind something that nobody will announce.
             self.look_at = now if leases else now + (wait_s if wait_s > 0 else LOOK_EVERY_S)
         self._courier.look_soon()
@@ -137,45 +147,59 @@ class Lane:
     def _take(self, lease: Lease) -> None:
         link, courier = self.link, self._courier
         margin_s = min(SENDING_S + link.upstream.connect_timeout_s, courier.lease_s / 2)
-        own = OwnLease(lease, lease_s=courier.lease_s, margin_s=margin_s)
+        own = OwnLease(lease, lease_s=courier.lease_s, margin_s=margin_s, wall=courier.now)
         courier.leases.add(own)
         self._ready.append(own)
 
     # -- delivering
 
     def _pump(self, now: float) -> None:
-        while self._ready and self._free(now) > 0:
-            self._begin(self._ready.popleft())
+        while self._ready and self._free(now) > 0 and self._courier.may_begin(self._ready[0]):
+            self._try_to_begin(self._ready.popleft())
         if self._ready and (self.standing.on_trial or self.link.breaker.open_for_s(now)):
             self.give_back()
 
+    def _try_to_begin(self, own: OwnLease) -> None:
+        try:
+            self._begin(own)
+        except Exception:  # the edge of a delivery: the next one may go well
+            log.exception("a delivery could not begin", extra=_facts(own))
+            self._courier.abandon(own)
+
     def _begin(self, own: OwnLease) -> None:
-        lease, now = own.lease, time.time()
+        lease, now = own.lease, self._courier.now()
         if lease.client not in self._courier.catalog.clients:
-            self._courier.hold_client(lease.client)
+            self._courier.holds.hold_client(lease.client)
             self._courier.settle(own, verdict.given_back(own, now))
+            return
+        if self._courier.is_disabled(lease):
+            self._courier.settle(own, verdict.given_back(own, now + LOOK_EVERY_S))
             return
         try:
             plan = plan_from(lease.plan)
         except ValueError as exc:
-            log.error("work cannot be read, it is held", extra={"transaction_id": lease.id, "reason": str(exc)})
+            log.error("work cannot be read, it is held", extra={"transaction": lease.id, "reason": str(exc)})
             self._courier.settle(own, verdict.held(lease, "upstream"))
             return
-        rest = max(self.standing.rests_until(lease.plan.digest), rests_until(lease, plan, self.link.upstream.settle_s))
+        rest = max(self.standing.rests_until(lease.plan.digest), lease.rests_until)
         if rest > now:
             self._courier.settle(own, verdict.given_back(own, rest))
             return
         task = self._courier.loop.create_task(self._deliver(own, plan))
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(partial(self._ended, own))
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, own: OwnLease, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("a delivery could not be settled", exc_info=error, extra=_facts(own))
+            self._courier.abandon(own)
         self.look_at = 0.0
         self._courier.look_soon()
 
     async def _deliver(self, own: OwnLease, plan: Plan) -> None:
-        started_at = time.time()
+        started_at = self._courier.now()
         answer: KeptAnswer | None = None
         error: Error | None = None
         try:
@@ -193,15 +217,24 @@ class Lane:
             error.applied = "unknown" if own.sent else "no"
         if own.sent:
             self._courier.end_kept(plan)
-        tried = Tried(self._courier.name, started_at, time.time())
+        tried = Tried(self._courier.name, started_at, self._courier.now())
         if error is None and answer is not None:
             self._went_well(own)
+            self.link.pace.note(tried.ended_at - started_at)
             self._courier.settle(own, verdict.delivered(own.lease, answer, tried))
         elif error is not None:
             self._failed(own, plan, error, tried, answer)
 
     def _failed(self, own: OwnLease, plan: Plan, error: Error, tried: Tried, answer: KeptAnswer | None) -> None:
         kind = fault_of(error).kind
+        now = tried.ended_at
+        lease = own.lease
+        # Whose answer came is a relay: what it sends is the partner's choice.
+        is_alone = (
+            kind == "upstream" and answer is not None and self.standing.is_alone(lease.seq, lease.plan.digest, now)
+        )
+        if is_alone:
+            error, kind = refused_alone(error), "transient"
         # What began before the upstream came back failed because it was away, and need not wait.
         share = (lambda: 0.0) if tried.started_at < self._back_at else random
         settlement = verdict.failed(
@@ -209,10 +242,10 @@ class Lane:
             settle_s=self.link.upstream.settle_s, answer=answer if kind == "record" else None, random=share,
         )  # fmt: skip
         if kind == "upstream":
-            settlement = self._refused(own, error, settlement, tried.ended_at)
+            settlement = self._refused(own, error, settlement, now)
         elif kind == "record":
             self._went_well(own)
-        elif own.sent:
+        elif own.sent and not is_alone:
             self._alarmed(error, said=answer is not None)
         outcome = kind if own.sent or kind == "record" else "untried"
         facts = {**_facts(own), "fault": kind, "code": error.code, "state": settlement.state}
@@ -221,8 +254,8 @@ class Lane:
 
     def _went_well(self, own: OwnLease) -> None:
         self.sounder.all_well()
-        if self.standing.took(own.lease.plan.digest, time.time()):
-            self._courier.release(self.name)
+        if self.standing.took(own.lease.plan.digest, self._courier.now()):
+            self._courier.holds.release(self.name)
 
     def _refused(self, own: OwnLease, error: Error, settlement: Settlement, now: float) -> Settlement:
         """Hold the upstream, or what this plan is of, and return how the lease is given back until then."""
@@ -230,7 +263,7 @@ class Lane:
         until = self.standing.refused(digest, now)
         self._courier.deliverer.forget(digest)
         if until is not None:
-            self._courier.hold(self.name, str(error), until)
+            self._courier.holds.hold(self.name, str(error), until)
         return verdict.until(settlement, self.standing.rests_until(digest))
 
     def _alarmed(self, error: Error, *, said: bool) -> None:
@@ -239,9 +272,9 @@ class Lane:
         self.sounder.alarm(time.monotonic() + wait_s)
 
     def _back(self) -> None:
-        self._back_at = time.time()
+        self._back_at = self._courier.now()
         log.info("upstream is back", extra={"upstream": self.name})
-        self._courier.hasten(self.name)
+        self._courier.holds.hasten(self.name)
 
     # -- the end
 
@@ -250,11 +283,12 @@ class Lane:
         self._retired = True
         self.give_back()
 
-    def give_back(self) -> None:
-        """Give back what nothing was sent of."""
-        while self._ready:
-            own = self._ready.pop()
-            self._courier.settle(own, verdict.given_back(own, time.time()))
+    def give_back(self, *, but: OwnLease | None = None) -> None:
+        """Give back what nothing was sent of, all but *but*."""
+        ready, self._ready = self._ready, deque(own for own in self._ready if own is but)
+        for own in ready:
+            if own is not but:
+                self._courier.settle(own, verdict.given_back(own, self._courier.now()))
 
     def break_off(self) -> None:
         """Give up waiting for what is under way; its outcome is unknown."""
@@ -262,10 +296,8 @@ class Lane:
             task.cancel()
 
     def _broken_off(self, own: OwnLease, plan: Plan) -> None:
-        due_at = time.time()
-        if own.sent and verdict.may_be_at_work(plan, None):
-            due_at += self.link.upstream.settle_s
-        self._courier.settle(own, verdict.given_back(own, due_at, unknown=own.sent))
+        rest_s = self.link.upstream.settle_s if own.sent and plan.may_be_at_work(None) else 0.0
+        self._courier.settle(own, verdict.broken_off(own, self._courier.now(), rest_s))
 
 
 def _facts(own: OwnLease) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """The leases that this courier holds, and whether it may still act on them.
 
-A lease ends at a moment of the wall clock, which all couriers see. A clock may be set, and a process may be stopped and
-go on hours later, so a courier trusts a lease only while the wall clock and the monotonic one both say that it lasts.
+A lease ends at a moment of the database's clock, by which all couriers go. A clock may be set, and a process may be
+stopped and go on hours later, so a courier trusts a lease only while that clock and the monotonic one both say that it
+lasts.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ JUMP_S = 1.0
 
 
 class OwnLease:
-    """A lease as its holder sees it.
+    """A lease as its holder sees it, by the database's clock *wall*.
 
     *margin_s* before its end nothing is sent any more. *sent* is whether a request of it may have reached the upstream,
     *lost* whether another courier may have it.
@@ -30,8 +31,8 @@ class OwnLease:
         *,
         lease_s: float,
         margin_s: float,
+        wall: Callable[[], float],
         monotonic: Callable[[], float] = time.monotonic,
-        wall: Callable[[], float] = time.time,
     ) -> None:
         self.lease = lease
         self.margin_s = margin_s
@@ -83,9 +84,9 @@ class Leases:
 
 
 class ClockWatch:
-    """Notices that somebody set the clock: the wall clock leaves the monotonic one behind, or falls behind it."""
+    """Notices that somebody set the clock: the database's, *wall*, leaves the monotonic one behind, or falls behind."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, wall: Callable[[], float], monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._wall = wall
         self._apart = wall() - monotonic()

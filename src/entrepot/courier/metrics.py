@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from entrepot.chassis.metrics import Meter
+from entrepot.chassis.metrics import Gauge, Meter, MeterFamily
+
+
+def store_away(meter: Meter) -> MeterFamily[Gauge]:
+    """Return ``entrepot_store_away``, which workers of the gateway have, too."""
+    return meter.gauge("entrepot_store_away", "Whether a worker or a courier cannot use the database.", merge="max")
 
 
 class Metrics:
@@ -19,6 +24,8 @@ class Metrics:
         self._backlog = meter.gauge(
             "entrepot_backlog", "Transactions accepted and not finished.", ("upstream",), merge="max"
         )
+        meter.gauge("entrepot_couriers", "Couriers that run on this host.").labels().set(1)
+        self.store_away = store_away(meter).labels()
         self._seen: set[str] = set()
 
     def observe(self, backlog: Mapping[str, int]) -> None:

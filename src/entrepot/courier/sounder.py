@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 from entrepot.chassis.errors import Error
-from entrepot.connectors.base import HttpReply
-from entrepot.connectors.link import Fetch, Link
+from entrepot.connectors.link import Link
 from entrepot.connectors.odoo.connector import OdooConnector
-from entrepot.errors import UpstreamBusy, UpstreamUnavailable
+from entrepot.errors import UpstreamBusy
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Sounder:
             async with asyncio.timeout(TIMEOUT_S):
                 await _ask(link)
         except UpstreamBusy:
-            pass  # It answers others.
+            log.debug("an upstream is not sounded, its places are taken", extra={"upstream": link.upstream.name})
         except (OSError, Error):
             self._was_away = True
         except Exception:
@@ -95,49 +95,7 @@ async def _ask(link: Link) -> None:
     upstream, deadline = link.upstream, monotonic() + TIMEOUT_S
     _, writer = await asyncio.open_connection(link.pool.host, link.pool.port)
     writer.close()
-    past = PastBreaker(link)
     if upstream.kind == "odoo":
-        await OdooConnector(upstream, past).probe(deadline=deadline)
+        await OdooConnector(upstream, partial(link.post, past_breaker=True)).probe(deadline=deadline)
     elif upstream.probe is not None:
-        target = (link.base_path + (upstream.probe.path or "/")).encode("ascii")
-        reply = await past.fetch(b"GET %b HTTP/1.1\r\nhost: %b\r\n\r\n" % (target, link.host), b"", deadline)
-        if reply.status >= 500:
-            raise UpstreamUnavailable(f"{upstream.name} answers its probe with {reply.status}")
-
-
-class PastBreaker:
-    """Sends to the upstream of *link* by a place like any other, and whatever its breaker says; a ``Post``."""
-
-    def __init__(self, link: Link) -> None:
-        self._link = link
-
-    async def __call__(
-        self,
-        path: str,
-        body: bytes,
-        headers: Sequence[tuple[bytes, bytes]],
-        *,
-        deadline: float,
-        is_void: Callable[[], bool] | None = None,  # noqa: ARG002 - a probe is never void
-    ) -> HttpReply:
-        """Send one POST and return the answer."""
-        lines = b"".join([b"%b: %b\r\n" % header for header in headers])
-        target = (self._link.base_path + path).encode("ascii")
-        head = b"POST %b HTTP/1.1\r\nhost: %b\r\ncontent-length: %d\r\n%b\r\n"
-        return await self.fetch(head % (target, self._link.host, len(body), lines), body, deadline)
-
-    async def fetch(self, head: bytes, body: bytes, deadline: float) -> HttpReply:
-        """Send the request of *head* and *body* and return the answer."""
-        link = self._link
-        if link.fault is not None:
-            raise link.fault
-        fetch = Fetch(link, head, body, deadline)
-        if link.places.enter(fetch, monotonic()):
-            fetch.on_place()
-        else:
-            link.on_wait()
-        try:
-            return await fetch.reply
-        except asyncio.CancelledError:
-            fetch.stop_waiting()
-            raise
+        await link.probe(upstream.probe.path or "/", deadline=deadline, past_breaker=True)

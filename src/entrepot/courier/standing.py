@@ -2,7 +2,8 @@
 
 A fault of the gateway's account or catalog holds the whole upstream, because a half-upgraded Odoo or a changed password
 spoils every delivery. When the hold ends, one delivery is tried. If others go well meanwhile, it is the endpoint alone
-that does not fit, and only its work waits.
+that does not fit, and only its work waits. If others of the same endpoint go well, it is one delivery alone that is
+refused: partners choose what is in it, so it must hold up nobody.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from dataclasses import dataclass
 
 FIRST_HOLD_S = 10.0
 LONGEST_HOLD_S = 300.0
+WELL_S = 10.0
+"""How long a plan that was taken makes a refusal one of the delivery alone, as long as there are few."""
+IN_A_ROW = 5
+MAX_KNOWN = 4096
 
 
 @dataclass(slots=True)
@@ -31,15 +36,32 @@ class Standing:
         self._wait_s = 0.0
         self._well_at = 0.0
         self._misfits: dict[str, Misfit] = {}
+        self._plans_well_at: dict[str, float] = {}
+        self._refused_at: dict[int, float] = {}
+        self._in_a_row = 0
 
     def begin_trial(self) -> None:
-        """Note that the upstream was held before this process began."""
+        """Note that another process held the upstream."""
         self.on_trial = True
 
     def rests_until(self, digest: str) -> float:
         """Return until when nothing of the plan with *digest* should be tried, 0.0 when it may be."""
         misfit = self._misfits.get(digest)
         return misfit.until if misfit is not None else 0.0
+
+    def is_alone(self, seq: int, digest: str, now: float) -> bool:
+        """Note that the transaction *seq* of the plan with *digest* is refused; tell whether it is it alone.
+
+        It is when others of the plan went well since it was first refused, or went well just now and few in a row
+        were refused.
+        """
+        well_at = self._plans_well_at.get(digest, 0.0)
+        if len(self._refused_at) >= MAX_KNOWN:
+            del self._refused_at[next(iter(self._refused_at))]
+        if well_at > self._refused_at.setdefault(seq, now):
+            return True
+        self._in_a_row += 1
+        return well_at > now - WELL_S and self._in_a_row <= IN_A_ROW
 
     def refused(self, digest: str, now: float) -> float | None:
         """Note that the upstream did not take the plan; return until when to hold it whole, None for no other hold."""
@@ -57,7 +79,10 @@ class Standing:
     def took(self, digest: str, now: float) -> bool:
         """Note that the upstream took the plan; return whether a hold is to be released."""
         self._misfits.pop(digest, None)
-        self._well_at = now
+        if len(self._plans_well_at) >= MAX_KNOWN:
+            self._plans_well_at.clear()
+        self._plans_well_at[digest] = now
+        self._well_at, self._in_a_row = now, 0
         was_held, self.on_trial = self.on_trial, False
         self.held_until = self._wait_s = 0.0
         return was_held

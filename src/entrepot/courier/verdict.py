@@ -11,9 +11,8 @@ from entrepot.catalog.plans import Plan
 from entrepot.chassis.errors import Error, problem
 from entrepot.connectors.faults import FaultClass, fault_of
 from entrepot.courier.leases import OwnLease
-from entrepot.errors import OutcomeUnclear, UpstreamTimeout
+from entrepot.errors import OutcomeUnclear
 from entrepot.ledger.entries import Attempt, KeptAnswer, Lease, Settlement
-from entrepot.ledger.retry import RetryPolicy
 from entrepot.ledger.states import Applied
 
 MAX_DETAIL = 500
@@ -37,16 +36,28 @@ def delivered(lease: Lease, answer: KeptAnswer, tried: Tried) -> Settlement:
 
 
 def given_back(own: OwnLease, due_at: float, *, unknown: bool = False) -> Settlement:
-    """Return how a lease is settled that nobody tried, or broke off: *unknown* when it may have been applied."""
+    """Return how a lease is settled that is tried again from *due_at* on: *unknown* when it may have been applied."""
     lease = own.lease
     applied: Applied = "unknown" if unknown and lease.applied == "no" else lease.applied
     state: Literal["queued", "waiting"] = "queued" if applied == "no" and not lease.attempts else "waiting"
-    return Settlement(lease.seq, lease.token, state, applied, due_at=due_at)
+    return Settlement(lease.seq, lease.token, state, applied, due_at=due_at, rests_until=lease.rests_until)
+
+
+def broken_off(own: OwnLease, now: float, rest_s: float) -> Settlement:
+    """Return how a lease is settled whose delivery was broken off; the upstream may be at work on it for *rest_s*."""
+    settlement = given_back(own, now + rest_s, unknown=own.sent)
+    return replace(settlement, rests_until=now + rest_s) if rest_s else settlement
 
 
 def held(lease: Lease, reason: Literal["client", "upstream"]) -> Settlement:
     """Return how a lease is settled that has to wait until *reason* is gone."""
     return Settlement(lease.seq, lease.token, "held", lease.applied, reason=reason)
+
+
+def bare(settlement: Settlement) -> Settlement:
+    """Return *settlement* without what was said, which may be what the ledger cannot keep."""
+    attempt = settlement.attempt and replace(settlement.attempt, detail="")
+    return replace(settlement, attempt=attempt, answer=None, problem=None)
 
 
 def until(settlement: Settlement, due_at: float) -> Settlement:
@@ -77,38 +88,17 @@ def failed(
         wait_s = max(fault.retry_after_s or 0.0, UNTRIED_S * (0.5 + share))
         return given_back(own, tried.ended_at + wait_s)
     applied = _known(lease, plan, fault)
+    rests_until = tried.ended_at + settle_s if applied == "unknown" and plan.may_be_at_work(error) else 0.0
     if isinstance(error, OutcomeUnclear):
         return _ended(own, "held", "unknown", error, tried)
     if fault.kind == "record" or tried.ended_at > lease.expires_at:
-        return replace(_ended(own, "dead", applied, error, tried), answer=answer)
-    wait_s = delay_s(plan.retry, lease.attempts + 1, fault.retry_after_s, share)
-    if applied == "unknown" and may_be_at_work(plan, error):
-        wait_s = max(wait_s, settle_s)
+        return replace(_ended(own, "dead", applied, error, tried), answer=answer, rests_until=rests_until)
+    wait_s = plan.retry.delay_s(lease.attempts + 1, retry_after_s=fault.retry_after_s, random=lambda: share)
+    due_at = max(tried.ended_at + wait_s, rests_until)
     return Settlement(
-        lease.seq, lease.token, "waiting", applied, _attempt(error, fault, tried), due_at=tried.ended_at + wait_s,
-        problem=problem(error, lease.operation_id),
+        lease.seq, lease.token, "waiting", applied, _attempt(error, fault, tried), due_at=due_at,
+        problem=problem(error, lease.operation_id), rests_until=rests_until,
     )  # fmt: skip
-
-
-def delay_s(policy: RetryPolicy, failures: int, retry_after_s: float | None, share: float) -> float:
-    """Return how long to wait after *failures* in a row."""
-    return policy.delay_s(failures, retry_after_s=retry_after_s, random=lambda: share)
-
-
-def may_be_at_work(plan: Plan, error: Error | None) -> bool:
-    """Tell whether the upstream may still work on what it did not answer, so that to repeat it now could double it.
-
-    A create is safe by its external id. The guard of a call is true only once it is done. Without an *error* nothing
-    was heard at all.
-    """
-    if plan.kind == "call":
-        return plan.call is not None and plan.call.guard is not None
-    return plan.kind == "update" and (makes_lines(plan) or isinstance(error, UpstreamTimeout | None))
-
-
-def makes_lines(plan: Plan) -> bool:
-    """Tell whether *plan* is an update that may make lines: made twice, they are there twice."""
-    return plan.kind == "update" and plan.model is not None and any(field.fields for field in plan.model.fields)
 
 
 def _known(lease: Lease, plan: Plan, fault: FaultClass) -> Applied:

@@ -15,6 +15,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
+from entrepot.chassis import memory
 from entrepot.chassis.log import setup_logging
 from entrepot.chassis.metrics import retire
 from entrepot.chassis.shared import Counter, SharedState
@@ -40,12 +41,16 @@ class MasterLog(Logger):  # type: ignore[misc]  # gunicorn has no types
         self.error_log.setLevel(logging.NOTSET)
         self.access_log.propagate = False
 
+    def info(self, msg: Any, *args: Any, **kwargs: Any) -> None:
+        """Log what gunicorn tells of itself when all goes well: for those who look for a fault of ours."""
+        self.debug(msg, *args, **kwargs)
+
 
 class OwnIntake(Intake):
     """An intake with a database of its own."""
 
-    def __init__(self, database: Database, loop: AbstractEventLoop, counter: Counter) -> None:
-        super().__init__(database, loop, wake=partial(_bump, counter))
+    def __init__(self, database: Database, loop: AbstractEventLoop, counter: Counter, kept_bytes: int) -> None:
+        super().__init__(database, loop, wake=partial(_bump, counter), kept_bytes=kept_bytes)
         self._own = database
 
     def close(self) -> None:
@@ -61,11 +66,18 @@ def _bump(counter: Counter) -> None:
 class GatewayApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     """Tells gunicorn how to run the gateway. *load_settings* is called at the start and on every reload."""
 
+    section = "gateway"
+
     def __init__(self, load_settings: Callable[[], Settings]) -> None:
         self._load_settings = load_settings
         self.settings = load_settings()
         self._shared: SharedState | None = None
         super().__init__()
+
+    @property
+    def bind(self) -> tuple[str, ...]:
+        """The addresses that the settings name."""
+        return self.settings.gateway.bind
 
     def load_config(self) -> None:
         """Make gunicorn's configuration from the settings."""
@@ -106,7 +118,9 @@ class GatewayApplication(BaseApplication):  # type: ignore[misc]  # gunicorn has
 
         Raises StoreUnavailable.
         """
-        return OwnIntake(open_database(self.settings.store.url), loop, shared.counter("ledger"))
+        settings = self.settings
+        database = open_database(settings.store.url)
+        return OwnIntake(database, loop, shared.counter("ledger"), settings.ledger.kept_bytes)
 
     def run(self) -> None:
         """Run the master."""
@@ -143,6 +157,8 @@ def prepare(settings: Settings) -> None:
     """Make what a worker needs and cannot make itself: schema, keys, the snapshot of the last revision."""
     with Services.from_settings(settings) as services:
         services.prepare()
+    # A million revocations take some 200 MiB on their way; every worker would begin with what is left of that.
+    memory.give_back()
 
 
 def main(load_settings: Callable[[], Settings]) -> int:
@@ -150,7 +166,8 @@ def main(load_settings: Callable[[], Settings]) -> int:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     application = GatewayApplication(load_settings)
     # From here on nobody may be kept waiting because of whoever reads the log.
-    setup_logging(application.settings.log.level, application.settings.log.target, patient=False)
+    log_settings = application.settings.log
+    setup_logging(log_settings.level, log_settings.target, patient=False, identifier="entrepot-gateway")
     prepare(application.settings)
     try:
         application.run()

@@ -1,12 +1,10 @@
-"""gunicorn's master, made to stay: no worker that cannot start, no reload and no full disk ends the whole gateway."""
+"""gunicorn's master, made to stay: no worker that cannot start, no reload and no full disk ends the whole daemon."""
 
 from __future__ import annotations
 
 import logging
 import mmap
-import os
 import signal
-import socket
 from time import monotonic
 from typing import Any
 
@@ -15,20 +13,24 @@ from gunicorn.arbiter import Arbiter
 
 from entrepot.chassis.errors import Error
 from entrepot.chassis.log import flush_log
+from entrepot.daemons.refusal import Refusal
+from entrepot.daemons.signals import let_through
+from entrepot.daemons.supervisor import Supervisor
 from entrepot.errors import SettingsError
-from entrepot.gateway.worker import STOPS
+from entrepot.gateway.worker import STOPS, address_of
 
 log = logging.getLogger(__name__)
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
+BOOT_LOOK_S = 0.05
 NO_EXIT_CODE = -1
 
 
 class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
     """Starts and ends workers; its application gives it settings that are known to be good.
 
-    A gateway none of whose workers has ever started ends, as gunicorn has it. From the first good start on, a worker
+    A daemon none of whose workers has ever started ends, as gunicorn has it. From the first good start on, a worker
     that cannot start is tried again, after 1 s, then 2 s, at most 30 s.
     """
 
@@ -36,19 +38,30 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self._wait_s = 0.0
         self._not_before = 0.0
         self._reloaded_age = 0
+        # Before gunicorn starts, which else says that it is ready before a worker is.
+        self._supervisor = Supervisor()
+        self._status = ""
+        self._refusal = Refusal()
         super().__init__(app)
 
     def start(self) -> None:
         """Open the sockets, or take those of systemd, and say so when the settings name others."""
         super().start()
-        named, taken = set(self.app.settings.gateway.bind), {_name(listener.sock) for listener in self.LISTENERS}
-        if os.environ.get("LISTEN_FDS") and not named & taken:
-            log.warning("systemd's sockets decide, [gateway] bind names others", extra={"sockets": ", ".join(taken)})
+        let_through()
+        if self.systemd and not set(self.app.bind) & set(self._taken()):
+            log.warning("systemd's sockets decide, bind names others", extra=self._facts())
 
     def stop(self, graceful: bool = True) -> None:
         """End all workers; one that fails to start meanwhile is no reason to end otherwise."""
+        self._supervisor.stopping(self.cfg.graceful_timeout)
         self._endure()
         super().stop(graceful)
+
+    def _taken(self) -> list[str]:
+        return [address_of(listener.sock) for listener in self.LISTENERS]
+
+    def _facts(self) -> dict[str, str]:
+        return {"section": self.app.section, "sockets": ", ".join(self._taken())}
 
     # -- workers
 
@@ -59,9 +72,35 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         """
         flush_log()
         self.spawn_workers()
-        serving = sorted((worker for worker in self.WORKERS.values() if has_booted(worker)), key=lambda each: each.age)
+        serving = sorted(filter(has_booted, self.WORKERS.values()), key=lambda each: each.age)
         for worker in serving[: max(0, len(serving) - self.num_workers)]:
             self.kill_worker(worker.pid, signal.SIGTERM)
+        self._report(serving)
+
+    def wait_for_signals(self, timeout: float = 1.0) -> list[int]:
+        """Return the signals that came within *timeout*; less until the first worker serves, which is then told."""
+        signals: list[int] = super().wait_for_signals(timeout if self._status else min(timeout, BOOT_LOOK_S))
+        return signals
+
+    def _report(self, serving: list[Any]) -> None:
+        """Tell systemd how many of the workers are *serving*, and that this process works as long as one of them does.
+
+        A master that goes round while all of its workers hang is of no use to anybody.
+        """
+        if serving:
+            status = f"{len(serving)} of {self.num_workers} workers serve"
+            if self._refusal.text:
+                status = f"{status}; {self._refusal.text}"
+            if status != self._status:
+                if self._status:
+                    self._supervisor.status(status)
+                else:
+                    log.info("%s serves", self.app.section, extra=self._facts())
+                    self._supervisor.ready(status)
+                self._status = status
+        now = monotonic()
+        if any(now - worker.tmp.last_update() <= self.timeout for worker in serving):
+            self._supervisor.works()
 
     def spawn_workers(self) -> None:
         """Start the workers that are missing, unless the last one could not start and it is not time to try again."""
@@ -108,7 +147,8 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             config = self.app.configuration(settings)
             listeners = self._listeners(config)
         except Exception as exc:  # noqa: BLE001 - whatever it is, the partners are served on
-            _explain(exc)
+            reason, metrics = _explain(exc, self.app.section), self.app.settings.store.directory / "metrics"
+            self._refusal.note(reason, self.app.section, metrics)
             return
         for listener in self.LISTENERS:
             if listener not in listeners:
@@ -118,6 +158,7 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         self.setup(self.app)
         self._reloaded_age = self.worker_age
         self._wait_s = self._not_before = 0.0
+        self._refusal.end()
         self.manage_workers()
 
     def _listeners(self, config: Any) -> list[Any]:
@@ -134,7 +175,7 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no types
         except (OSError, ValueError) as exc:
             for listener in fresh.values():
                 listener.close()
-            raise SettingsError(f"[gateway] bind: {address} cannot be taken: {exc}") from exc
+            raise SettingsError(f"[{self.app.section}] bind: {address} cannot be taken: {exc}") from exc
         return [(known | fresh)[address] for address in config.address]
 
 
@@ -145,6 +186,9 @@ def mark_unbooted(worker: Any) -> None:
 
 def mark_booted(worker: Any) -> None:
     """Say that *worker*, in whose process this is, is ready to serve."""
+    # Until its first heartbeat gunicorn has the time of day for it, which no clock since boot ever reaches: one that
+    # hung before that would be taken for a good one for ever (gunicorn/workers/workertmp.py, last_update).
+    worker.notify()
     worker.boot_mark[0] = 1
 
 
@@ -153,16 +197,10 @@ def has_booted(worker: Any) -> bool:
     return bool(worker.boot_mark[0])
 
 
-def _explain(exc: Exception) -> None:
+def _explain(exc: Exception, daemon: str) -> str:
+    """Log why the settings cannot be used, and return it."""
     for mistake in exc.errors if isinstance(exc, Error) else ():
         log.error("%s: %s", mistake.path, mistake.message)
     reason = str(exc) if isinstance(exc, Error) else f"{type(exc).__name__}: {exc}"
-    log.error("the settings cannot be used, the gateway goes on as it was", extra={"reason": reason})
-
-
-def _name(sock: socket.socket) -> str:
-    address = sock.getsockname()
-    if isinstance(address, tuple):
-        host = f"[{address[0]}]" if ":" in address[0] else address[0]
-        return f"{host}:{address[1]}"
-    return f"unix:{address}"
+    log.error("the settings cannot be used, the %s goes on as it was", daemon, extra={"reason": reason})
+    return reason

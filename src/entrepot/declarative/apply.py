@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from entrepot.catalog.written import Document, document
 from entrepot.chassis.errors import Mistake
 from entrepot.connectors.base import Json
 from entrepot.declarative.diff import Difference, difference
-from entrepot.declarative.document import STANDING, check_files
+from entrepot.declarative.document import GIVEN, STANDING, check_files
 from entrepot.declarative.types import AskTypes, KnownTypes, known_types
 from entrepot.errors import CatalogError, StoreUnavailable
+from entrepot.store.audit import Actor, Change
 from entrepot.store.engine import Database
 
 MAX_ATTEMPTS = 10
@@ -36,10 +37,16 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class Plan:
+    """A catalog that has no mistake, as a document, and what differs from the one in force.
+
+    *changes* are what the audit log says beside the revision.
+    """
+
     draft: Draft
     document: Document
     difference: Difference
+    changes: tuple[Change, ...] = ()
 
 
 def apply(
@@ -49,18 +56,35 @@ def apply(
     ask: AskTypes | None,
     snapshot: Path,
     counter: Counter,
-    by: str,
+    actor: Actor,
     prune: bool = False,
 ) -> Applied:
     """Bring the files at *paths* into force, all or nothing, and return what that changed.
 
     Objects that no file names stay, unless *prune* takes away those that came from files before. *ask* reads field
     types; without it the former ones must do. The snapshot is written after the commit, then *counter* bumped; nothing
-    is when nothing differs. Raises CatalogError with every mistake, StoreUnavailable, OSError.
+    is when nothing differs. The audit log has it as *actor*'s. Raises CatalogError with every mistake,
+    StoreUnavailable, OSError.
     """
+    return bring_in(
+        database, lambda former: _plan(former, paths, prune=prune), ask=ask, snapshot=snapshot, counter=counter,
+        actor=actor,
+    )  # fmt: skip
+
+
+def bring_in(
+    database: Database,
+    plan_from: Callable[[Revision], Plan],
+    *,
+    ask: AskTypes | None,
+    snapshot: Path,
+    counter: Counter,
+    actor: Actor,
+) -> Applied:
+    """Bring what *plan_from* makes of the present revision into force: see ``apply``."""
     for _ in range(MAX_ATTEMPTS):
         former = current(database)
-        plan = _plan(former, paths, prune=prune)
+        plan = plan_from(former)
         known = known_types(plan.draft.catalog, ask, former.types)
         resolved = _resolved(plan.draft, known)
         warnings = known.warnings + resolved.warnings
@@ -68,7 +92,7 @@ def apply(
             return Applied(publish(database, snapshot, counter), False, plan.difference, warnings)
         revision = _revision(former, plan, known.types)
         summary = plan.difference.summary() or ("field types have changed" if former.number else "an empty catalog")
-        if record(database, former.number, revision, summary=summary, by=by):
+        if record(database, former.number, revision, summary=summary, actor=actor, changes=plan.changes):
             publish(database, snapshot, counter)
             return Applied(revision.number, True, plan.difference, warnings)
     raise StoreUnavailable("others change the catalog all the time; try again", retry_after_s=1.0)
@@ -88,10 +112,14 @@ def diff_files(database: Database, paths: Sequence[Path], *, prune: bool = False
     return _plan(current(database), paths, prune=prune).difference
 
 
-def _plan(former: Revision, paths: Sequence[Path], *, prune: bool) -> _Plan:
-    draft = check_files(paths, _standing(former, prune=prune))
+def _plan(former: Revision, paths: Sequence[Path], *, prune: bool) -> Plan:
+    return planned(former, check_files(paths, _standing(former, prune=prune)))
+
+
+def planned(former: Revision, draft: Draft, *changes: Change) -> Plan:
+    """Return what has to be done that *draft* comes into force after *former*; the audit log has *changes* too."""
     written = document(draft.catalog)
-    return _Plan(draft, written, difference(former.document, written))
+    return Plan(draft, written, difference(former.document, written), changes)
 
 
 def _standing(former: Revision, *, prune: bool) -> Mapping[tuple[str, str], Json]:
@@ -110,7 +138,7 @@ def _is_retyped(draft: Draft, former: Types, resolved: Resolved) -> bool:
         return True
 
 
-def _revision(former: Revision, plan: _Plan, types: Types) -> Revision:
+def _revision(former: Revision, plan: Plan, types: Types) -> Revision:
     origins = {
         (section, name): _origin(former, section, name, plan.draft)
         for section, objects in plan.document.items()
@@ -121,4 +149,6 @@ def _revision(former: Revision, plan: _Plan, types: Types) -> Revision:
 
 def _origin(former: Revision, section: str, name: str, draft: Draft) -> Origin:
     place = draft.place(section, name)
+    if place == GIVEN:
+        return Origin("console")
     return former.origins[section, name] if place == STANDING else Origin("file", place)

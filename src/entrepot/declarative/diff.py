@@ -10,7 +10,7 @@ from typing import Literal
 from entrepot.catalog.written import Document
 from entrepot.connectors.base import Json
 
-SECTIONS = ("upstreams", "endpoints", "partners")
+SECTIONS = ("upstreams", "endpoints", "partners", "plans")
 _SIGNS = {"added": "+", "changed": "~", "removed": "-"}
 
 

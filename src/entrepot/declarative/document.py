@@ -16,6 +16,8 @@ from entrepot.errors import CatalogError
 
 STANDING = "the catalog in force"
 """What objects that are in no file say for their place."""
+GIVEN = "what is given"
+"""What an object that an operator has just written says for its place."""
 
 _PLACE = re.compile(r"(?P<file>.*?)(:(?P<line>[0-9]+))?(: .*)?", re.DOTALL)
 
@@ -40,7 +42,7 @@ def check_files(paths: Sequence[Path], standing: Objects | None = None) -> Draft
     if not paths:
         mistakes.append(Mistake("no file is given"))
     if mistakes:
-        raise CatalogError(_summary(mistakes), errors=_in_order(mistakes, paths))
+        raise CatalogError(summary(mistakes), errors=_in_order(mistakes, paths))
     return draft
 
 
@@ -102,5 +104,6 @@ def beside(tree: Node, standing: Objects) -> Node:
     return Node(sections, tree.file, tree.line)
 
 
-def _summary(mistakes: Sequence[Mistake]) -> str:
+def summary(mistakes: Sequence[Mistake]) -> str:
+    """Return in a sentence that there are *mistakes*."""
     return "the catalog has 1 mistake" if len(mistakes) == 1 else f"the catalog has {len(mistakes)} mistakes"

@@ -9,8 +9,14 @@ from typing import Any
 import orjson
 
 from entrepot.chassis.errors import PROBLEM_TYPE, Error, problem
+from entrepot.ledger.entries import Gone
 
 JSON_TYPE = b"content-type: application/json\r\n"
+WHY_GONE: dict[Gone, str] = {
+    "room": "The answer was given; it was too long to be kept, or there was no room for it.",
+    "erased": "The answer was given; it has been erased.",
+}
+"""Why a kept answer has nothing but its status."""
 PROBLEM_FIELDS = b"content-type: " + PROBLEM_TYPE.encode("ascii") + b"\r\n"
 
 
@@ -28,6 +34,10 @@ class Answer:
     data: bytes | None = None
     meta: bytes = b""
     etag: bytes = b""
+
+
+Outcome = Answer | Error
+"""What comes of a call to an upstream."""
 
 
 def problem_answer(error: Error, operation_id: str) -> Answer:

@@ -104,7 +104,7 @@ class Exchange(Request):
         self._run(pipeline.PIPELINE)
 
     def resume_with_body(self) -> None:
-        """Go on with a request whose body has been read whole."""
+        """Go on with a request whose body has been read whole, if its caller may come in still."""
         self._run(pipeline.AFTER_BODY)
 
     def enter_transactions(self) -> None:
@@ -293,6 +293,6 @@ class Exchange(Request):
     def _finish(self, status: int) -> None:
         if not self._finished:
             self._finished = True
+            self.gateway.note(self, status, monotonic() - self.started)
             # Exchange and call know each other; left so, only the garbage collector would free them.
             self.relay_call = self.task = self.write = None
-            self.gateway.note(self, status, monotonic() - self.started)

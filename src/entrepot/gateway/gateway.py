@@ -5,36 +5,39 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
+import socket
 from dataclasses import dataclass
-from weakref import WeakSet
 
 from entrepot.catalog.definitions import Catalog
-from entrepot.catalog.snapshot import collector_paused, read_snapshot
+from entrepot.catalog.watch import CatalogWatch
 from entrepot.chassis.errors import Error
 from entrepot.chassis.limits import Limiter
-from entrepot.chassis.log import LineWriter
 from entrepot.chassis.metrics import NO_HANDLER, Meter
+from entrepot.chassis.networks import lies_in
+from entrepot.chassis.occupancy import occupy
 from entrepot.chassis.operation import OperationIds
 from entrepot.chassis.shared import SharedState
-from entrepot.connectors.base import RecordConnector, Upstream
-from entrepot.connectors.link import Link
-from entrepot.connectors.odoo.connector import OdooConnector
-from entrepot.connectors.odoo.refusals import SharedRefusals
+from entrepot.connectors.links import Links, Reach
 from entrepot.errors import StoreUnavailable
 from entrepot.gateway import table
-from entrepot.gateway.accesslog import AccessLog
+from entrepot.gateway.accesslog import open_access_log
+from entrepot.gateway.authenticators import authenticators
+from entrepot.gateway.backups import Backups
 from entrepot.gateway.cache import AnswerCache
 from entrepot.gateway.exchange import Exchange
-from entrepot.gateway.fence import FencedPost
 from entrepot.gateway.ledger import Ledger, OpenIntake, no_intake
 from entrepot.gateway.metrics import Metrics
 from entrepot.gateway.operations import LATER
 from entrepot.gateway.pages import PAGES
+from entrepot.gateway.portal import Portal, is_portal_path, page_of
 from entrepot.gateway.probes import Prober
-from entrepot.gateway.sources import Sources, lies_in
+from entrepot.gateway.sources import Sources
 from entrepot.gateway.stages.match import TRANSACTIONS
 from entrepot.gateway.table import Table
+from entrepot.identity.api_keys import ApiKeys
 from entrepot.identity.keys import Keyring
+from entrepot.identity.master import MasterKey
 from entrepot.identity.revocation import Revocations
 from entrepot.identity.tokens import Verifier, addressee
 from entrepot.settings import Settings
@@ -43,8 +46,7 @@ from entrepot.wire.clock import Clock
 log = logging.getLogger(__name__)
 
 SWEEP_S = 0.25
-PLACES_POLL_S = 0.005
-"""How often places that other processes gave back are looked for, while somebody waits."""
+MOST_FAULTS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +54,15 @@ class Prepared:
     """A catalog made ready, not in force yet."""
 
     table: Table
-    links: dict[str, Link]
-    connectors: dict[str, RecordConnector]
+    reach: Reach
     endpoints: int
 
 
 class Gateway:
     """What one worker serves with. Lives on the thread of its event loop.
 
-    *table* is the catalog in force; it is swapped whole when a new revision appears. *tasks* is the work on records
-    that is under way.
+    *name* is what its tries stand under in the ledger. *table* is the catalog in force; it is swapped whole when a new
+    revision appears. *tasks* is the work on records that is under way, *listening* the addresses of its sockets.
     """
 
     def __init__(
@@ -74,6 +75,8 @@ class Gateway:
         open_intake: OpenIntake = no_intake,
     ) -> None:
         directory = settings.store.directory
+        self.occupant = occupy(directory)
+        self.name = f"{socket.gethostname()}:{os.getpid()}"[-80:]
         self.settings = settings
         self.shared = shared
         self.loop = loop
@@ -91,161 +94,116 @@ class Gateway:
         self.verifier = Verifier(
             self.keyring, self.revocations, issuer=issuer, audience=issuer, leeway_s=settings.tokens.leeway_s
         )
+        self.hears_revocations = self.knows_revocations = True
+        self._revocations_read_at = self.clock.now
+        self.master = MasterKey(settings.keys.master, directory)
+        self.api_keys = ApiKeys.open(directory, shared.counter("credentials"), self.master)
+        self.authenticators = authenticators(self)
         self.metrics_directory = directory / "metrics"
         self.meter = Meter(self.metrics_directory, process)
         self.metrics = Metrics(self.meter)
-        self.access = AccessLog(LineWriter(2)) if _wants_access_log(settings) else None
+        self.backups = Backups(directory)
+        self.access = open_access_log(settings.log) if _wants_access_log(settings) else None
         self.answers = AnswerCache(
             directory / "cache", shared, memory_bytes=settings.gateway.cache_memory_bytes,
             disk_bytes=settings.gateway.cache_disk_bytes,
         )  # fmt: skip
         self.ledger = Ledger(open_intake, loop, directory=directory, min_free_bytes=settings.ledger.min_free_bytes)
-        self.links: dict[str, Link] = {}
-        self.connectors: dict[str, RecordConnector] = {}
-        self.table = table.build(Catalog(), {}, {}, self.limiter)
-        # Links of former revisions, as long as something that began with them holds them.
-        self._retired: WeakSet[Link] = WeakSet()
+        self.links = Links(shared, self.clock, loop, pause_s=settings.gateway.write_timeout_s)
+        self.portal = Portal(settings.portal, shared, self.clock, loop)
+        self.table = table.build(Catalog(), Reach(), self.limiter)
         self.tasks: set[asyncio.Task[None]] = set()
-        self._loading: asyncio.Future[Prepared | None] | None = None
-        self._revision_counter = shared.counter("revision")
-        self._seen: tuple[int, ...] = ()
         self.prober = Prober(shared, loop)
         self.connections = 0
-        self._polling = False
+        self.listening: tuple[str, ...] = ()
+        self._fault_second = self._faults = 0
+        self._watch = CatalogWatch(
+            directory / "snapshot.json", shared, loop, prepare=self.prepare, enforce=self._enforce_later
+        )
 
     # -- the catalog
 
     def load(self) -> None:
         """Take the catalog of the snapshot into force before the first request."""
-        self._seen = self._present()
-        prepared = self._prepared()
+        prepared = self._watch.load()
         if prepared is not None:
             self.enforce(prepared)
 
     def refresh(self) -> None:
         """Take a new revision of the catalog and new revocations into force, if there are any."""
-        seen = self._present()
-        if seen != self._seen and self._loading is None:
-            self._seen = seen
-            # A catalog of thousands of endpoints takes a second to make ready: not on the loop.
-            self._loading = self.loop.run_in_executor(None, self._prepared)
-            self._loading.add_done_callback(self._loaded)
+        self._watch.refresh()
+        self.refresh_revocations()
         try:
-            self.verifier.refresh()
+            self.api_keys.refresh()
         except StoreUnavailable as error:
-            log.error("revocations cannot be read, the known ones stay in force", extra={"reason": str(error)})
+            log.error("API keys cannot be read, the known ones stay good", extra={"reason": str(error)})
         self.verifier.prune(self.clock.wall)
 
-    def _present(self) -> tuple[int, ...]:
-        """Return what tells one revision from the next: the counter, and the file for when the shared state is lost."""
-        try:
-            status = (self.settings.store.directory / "snapshot.json").stat()
-        except OSError:
-            return (self._revision_counter.read(),)
-        return self._revision_counter.read(), status.st_ino, status.st_mtime_ns
+    def refresh_revocations(self) -> None:
+        """Take new revocations into force; when they cannot be read, none is looked for until the next sweep.
 
-    def _loaded(self, loading: asyncio.Future[Prepared | None]) -> None:
-        self._loading = None
-        if loading.cancelled():
-            return
-        prepared = loading.result()
-        if prepared is not None:
-            self.enforce(prepared)
-            gc.freeze()
-
-    def _prepared(self) -> Prepared | None:
-        path = self.settings.store.directory / "snapshot.json"
-        if not path.exists():
-            return None
+        The known ones stay in force; when they are older than they may be, *knows_revocations* ends.
+        """
         try:
-            with collector_paused():
-                return self.prepare(read_snapshot(path))
-        except Error as error:
-            log.error("the new catalog cannot be used, the one in force stays", extra={"reason": str(error)})
-        except Exception:  # what one revision breaks must not end a worker
-            log.exception("the new catalog cannot be made ready, the one in force stays")
-        return None
+            self.verifier.refresh()
+            self.hears_revocations = True
+            self._revocations_read_at = self.clock.now
+        except StoreUnavailable as error:
+            self.hears_revocations = False
+            log.error("revocations cannot be read, the known ones stay in force", extra={"reason": str(error)})
+        knew = self.knows_revocations
+        self.knows_revocations = self.revocations_age_s <= self.settings.gateway.max_revocation_age_s
+        if knew and not self.knows_revocations:
+            log.error("revocations could not be read for too long, nobody is let in")
+        elif self.knows_revocations and not knew:
+            log.info("revocations are read again")
+
+    @property
+    def revocations_age_s(self) -> float:
+        """How long ago the revocations were last read."""
+        return self.clock.now - self._revocations_read_at
 
     def prepare(self, catalog: Catalog) -> Prepared:
-        """Make *catalog* ready; may run in a thread. Links to upstreams that stay as they were are kept.
-
-        Raises SettingsError when a secret cannot be read.
-        """
-        links = {name: self._link(upstream) for name, upstream in catalog.upstreams.items()}
-        connectors = {
-            name: self.connectors[name]
-            if self.links.get(name) is link
-            else OdooConnector(link.upstream, FencedPost(link), refusals=SharedRefusals(self.shared, link.upstream))
-            for name, link in links.items()
-            if link.upstream.kind == "odoo"
-        }
-        return Prepared(
-            table.build(catalog, links, connectors, self.limiter), links, connectors, len(catalog.endpoints)
-        )
+        """Make *catalog* ready; may run in a thread. Raises SettingsError when a secret cannot be read."""
+        reach = self.links.prepare(catalog.upstreams)
+        return Prepared(table.build(catalog, reach, self.limiter), reach, len(catalog.endpoints))
 
     def enforce(self, prepared: Prepared) -> None:
         """Serve from *prepared* from now on; what has begun goes on with the table that it began with."""
-        for name, link in self.links.items():
-            if prepared.links.get(name) is not link:
-                link.retire()
-                self._retired.add(link)
-        self.table, self.links, self.connectors = prepared.table, prepared.links, prepared.connectors
-        for link in self.links.values():
+        self.links.enforce(prepared.reach)
+        self.table = prepared.table
+        for name, link in self.links.links.items():
             if not link.upstream.verify:
-                log.warning("TLS of an upstream is not verified", extra={"upstream": link.upstream.name})
+                log.warning("TLS of an upstream is not verified", extra={"upstream": name})
         log.info("catalog in force", extra={"revision": self.table.revision, "endpoints": prepared.endpoints})
 
-    def _link(self, upstream: Upstream) -> Link:
-        known = self.links.get(upstream.name)
-        if known is not None and known.upstream == upstream:
-            return known
-        return Link(
-            upstream, self.shared, self.clock, self.loop, self.wait_for_places,
-            former=known, pause_s=self.settings.gateway.write_timeout_s,
-        )  # fmt: skip
+    def _enforce_later(self, prepared: Prepared) -> None:
+        self.enforce(prepared)
+        # It stays for long: the collector need not look at it.
+        gc.freeze()
 
     # -- the clockwork
 
     def sweep(self) -> None:
         """Apply deadlines and changes; called every ``SWEEP_S`` seconds."""
         now = self.clock.now
-        for link in self._all_links():
-            link.sweep(now)
-        self.prober.sweep(self.links, self.connectors, now)
+        self.links.sweep(now)
+        self.portal.sweep(now)
+        self.prober.sweep(self.links, now)
         self.refresh()
         self.ledger.sweep(now)
         if self.access is not None:
             self.access.flush()
 
-    def _all_links(self) -> tuple[Link, ...]:
-        return (*self.links.values(), *self._retired)
-
     @property
     def is_working(self) -> bool:
         """Whether something goes on for a caller, who may have gone: a write that has begun is not broken off."""
-        return bool(self.tasks) or any(link.is_relaying for link in self._all_links())
+        return bool(self.tasks) or any(link.is_relaying for link in self.links.all())
 
     def flush_metrics(self) -> None:
         """Write the counts of this worker where every worker's scrape finds them."""
         self.metrics.observe(self)
         self.meter.flush()
-
-    def wait_for_places(self) -> None:
-        """Look for places that other processes give back, as long as somebody waits."""
-        if not self._polling:
-            self._polling = True
-            self.loop.call_later(PLACES_POLL_S, self._poll_places)
-
-    def _poll_places(self) -> None:
-        self._polling = False
-        now = self.loop.time()
-        waiting = False
-        for link in self._all_links():
-            if link.places.has_waiters:
-                link.places.poll(now)
-                waiting = waiting or link.places.has_waiters
-        if waiting:
-            self.wait_for_places()
 
     # -- what is noted of an exchange
 
@@ -270,16 +228,33 @@ class Gateway:
         """Return which of the gateway's own pages *path* is, as a label."""
         if path in self.pages or path == TRANSACTIONS:
             return path.decode("ascii")
+        if is_portal_path(path):
+            return page_of(path)
         return "/transactions/{id}" if path.startswith(TRANSACTIONS + b"/") else NO_HANDLER
 
     def note_fault(self, exchange: Exchange, error: Error) -> None:
-        """Log an error that is not the caller's."""
+        """Log an error that is not the caller's: at most ``MOST_FAULTS`` in a second, and how many more there were.
+
+        The access log has all of them.
+        """
+        if not self._may_note_fault():
+            return
         facts = {"operation_id": exchange.operation_id.decode("ascii"), "code": error.code}
         if exchange.matched:
             facts["endpoint"] = exchange.operation.endpoint.name
         if error.__cause__ is not None:
             facts["cause"] = str(error.__cause__)
         log.warning("%s", error, extra=facts)
+
+    def _may_note_fault(self) -> bool:
+        second = int(self.clock.wall)
+        if second != self._fault_second:
+            surplus = self._faults - MOST_FAULTS
+            self._fault_second, self._faults = second, 0
+            if surplus > 0:
+                log.warning("more requests failed than lines were written of it", extra={"requests": surplus})
+        self._faults += 1
+        return self._faults <= MOST_FAULTS
 
     # -- who calls
 
@@ -292,10 +267,12 @@ class Gateway:
         self.ledger.close()
         self.flush_metrics()
         if self.access is not None:
-            self.access.flush()
+            self.access.close()
         self.answers.close()
-        for link in self._all_links():
-            link.close()
+        self.links.close()
+        self.portal.close()
+        self.api_keys.close()
+        self.occupant.close()
 
 
 def _wants_access_log(settings: Settings) -> bool:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
+from time import time
 from typing import Any, Literal, Protocol
 
+from entrepot.chassis.absence import Absence
 from entrepot.chassis.errors import Error
+from entrepot.chassis.space import free_bytes
+from entrepot.connectors.faults import unsent
 from entrepot.errors import StoreUnavailable
 from entrepot.ledger.entries import Acceptance, Admission, AnswerOf, Filters, Finished, LeaseOf, MemoryOf, Sight
 
@@ -42,7 +44,7 @@ class Intake(Protocol):
         """Let whoever repeats a direct write of unknown outcome go on with it."""
 
     def finish(self, item: Finished, done: Callable[[bool | Error], object]) -> None:
-        """Note that a write which was handed over has been delivered."""
+        """Note how a write that was handed over has ended."""
 
     def cancel(self, id_: str, partner: str | None, done: Callable[[Cancelled | Error], object]) -> None:
         """Cancel the transaction *id_* of *partner* unless it may have been sent."""
@@ -52,6 +54,9 @@ class Intake(Protocol):
 
     def list(self, filters: Filters, done: Callable[[Sequence[Sight] | Error], object]) -> None:
         """List transactions."""
+
+    def now(self) -> float:
+        """Return the time that all go by who use the database."""
 
     def close(self) -> None:
         """Finish what was submitted, and let go of the database."""
@@ -64,7 +69,8 @@ class Ledger:
     """An intake that may be away. Lives on the loop's thread.
 
     *open_intake* opens the database, in a thread, and raises StoreUnavailable. With less than *min_free_bytes* left
-    under *directory* nothing is accepted; cancelling and looking go on.
+    under *directory* nothing is accepted; cancelling and looking go on. ``applied`` of an error is ``no`` when nothing
+    was stored for sure.
     """
 
     def __init__(
@@ -79,6 +85,17 @@ class Ledger:
         self._waiting: list[tuple[Callable[[Intake], None], Callable[[Error], object]]] = []
         self._retry_at = self._look_at = 0.0
         self._is_full = False
+        self._absence = Absence(log, "the database is away, nothing can be accepted", "the database is back")
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the database could not be opened when that was last tried."""
+        return self._absence.is_noted
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there was less free space under the store than ``min_free`` when that was last looked at."""
+        return self._is_full
 
     def sweep(self, now: float) -> None:
         """Open the database if it is not open, and look at the free space; called a few times a second."""
@@ -88,15 +105,15 @@ class Ledger:
             self._opening.add_done_callback(self._opened)
         if now >= self._look_at:
             self._look_at = now + LOOK_S
-            self._is_full = self._min_free_bytes > 0 and self._free_bytes() < self._min_free_bytes
+            self._is_full = self._min_free_bytes > 0 and free_bytes(self._directory) < self._min_free_bytes
 
     def accept(self, item: Acceptance, done: Callable[[Admission | Error], object]) -> None:
         """Decide about *item*; what is accepted is on disk when *done* is called."""
         if self._is_full:
             why = StoreUnavailable("there is not enough free space to accept anything", retry_after_s=60.0)
-            self._loop.call_soon(done, why)
+            self._loop.call_soon(done, unsent(why))
         else:
-            self._ask(partial(_accept, item, done), done)
+            self._ask(lambda intake: intake.accept(item, done), done)
 
     def keep_answer(self, item: AnswerOf, done: Callable[[Error | None], object]) -> None:
         """Keep the answer of a direct write for its key, or free the key."""
@@ -111,7 +128,7 @@ class Ledger:
         self._ask(lambda intake: intake.let_go(item, done), done)
 
     def finish(self, item: Finished, done: Callable[[bool | Error], object]) -> None:
-        """Note that a write which was handed over has been delivered."""
+        """Note how a write that was handed over has ended."""
         self._ask(lambda intake: intake.finish(item, done), done)
 
     def cancel(self, id_: str, partner: str, done: Callable[[Cancelled | Error], object]) -> None:
@@ -125,6 +142,10 @@ class Ledger:
     def list(self, filters: Filters, done: Callable[[Sequence[Sight] | Error], object]) -> None:
         """List transactions."""
         self._ask(lambda intake: intake.list(filters, done), done)
+
+    def now(self) -> float:
+        """Return the time that all go by who use the database; this host's as long as it was never there."""
+        return time() if self._intake is None else self._intake.now()
 
     def close(self) -> None:
         """Finish what was submitted, and let go of the database."""
@@ -141,30 +162,22 @@ class Ledger:
         elif self._opening is not None:
             self._waiting.append((ask, done))
         else:
-            self._loop.call_soon(done, StoreUnavailable("the database is away", retry_after_s=5.0))
+            self._loop.call_soon(done, unsent(StoreUnavailable("the database is away", retry_after_s=5.0)))
 
     def _opened(self, opening: asyncio.Future[Intake]) -> None:
         self._opening = None
         waiting, self._waiting = self._waiting, []
         try:
             self._intake = opening.result()
+            self._absence.end()
         except StoreUnavailable as error:
-            log.warning("the database is away, nothing can be accepted", extra={"reason": str(error)})
-        except Exception:  # without a database a worker serves reads and direct writes
-            log.exception("the database cannot be opened, nothing can be accepted")
+            self._absence.note(error)
+        except Exception as exc:  # without a database a worker serves reads and direct writes
+            if not self._absence.is_noted:
+                log.exception("the database cannot be opened, nothing can be accepted")
+            self._absence.note(repr(exc))
         for ask, done in waiting:
             self._ask(ask, done)
-
-    def _free_bytes(self) -> int:
-        try:
-            found = os.statvfs(self._directory)
-        except OSError:
-            return 0
-        return found.f_bavail * found.f_frsize
-
-
-def _accept(item: Acceptance, done: Callable[[Admission | Error], object], intake: Intake) -> None:
-    intake.accept(item, done)
 
 
 def no_intake() -> Intake:

@@ -10,7 +10,7 @@ import jsonschema_rs
 
 from entrepot.catalog.definitions import CachePolicy, Endpoint
 from entrepot.catalog.schemas import compile_schema
-from entrepot.chassis.limits import Bucket
+from entrepot.chassis.limits import Bucket, DayQuota
 from entrepot.chassis.metrics import Histogram
 from entrepot.connectors.base import Json
 from entrepot.connectors.link import Link
@@ -84,19 +84,22 @@ class Place:
 
 @dataclass(slots=True, eq=False)
 class Principal:
-    """A client of the snapshot with its partner and its rate; *values* are those of its templates.
+    """A client of the snapshot with its partner; *values* are those of its templates.
 
-    *quota* is what its partner may have waiting.
+    *bucket* is its rate, *day* its daily quota; *quota* is what its partner may have waiting.
     """
 
     client: Client
     partner: Partner
-    bucket: Bucket | None
     values: dict[str, Any]
+    bucket: Bucket | None = None
+    day: DayQuota | None = None
 
     log_name: bytes = field(init=False)
+    log_partner: bytes = field(init=False)
     quota: Quota = field(init=False)
 
     def __post_init__(self) -> None:
         self.log_name = self.client.name.encode("ascii", "replace")
+        self.log_partner = self.partner.name.encode("ascii", "replace")
         self.quota = Quota(self.partner.max_queued, self.partner.max_queued_bytes)

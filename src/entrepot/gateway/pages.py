@@ -20,15 +20,16 @@ _METRICS_TYPE = f"content-type: {CONTENT_TYPE}\r\n".encode("ascii")
 
 
 def status(exchange: Exchange) -> Answer:
-    """Return name and version; to those who may see metrics also the revision and how the upstreams are."""
+    """Return name and version; to those who may see metrics also sockets, revision and upstreams."""
     _only_reads(exchange)
     document: dict[str, object] = {"name": "Entrepot", "version": VERSION}
     gateway = exchange.gateway
     if gateway.may_see_metrics(exchange.source):
+        document["listening"] = gateway.listening
         document["revision"] = gateway.table.revision
         document["upstreams"] = {
             name: {"breaker": link.breaker.state(gateway.clock.now), "in_flight": link.places.in_use()}
-            for name, link in gateway.links.items()
+            for name, link in gateway.links.links.items()
         }
     return json_answer(200, document)
 

@@ -20,5 +20,6 @@ if TYPE_CHECKING:
 Stage = Callable[["Exchange"], bool | None]
 
 PIPELINE: tuple[Stage, ...] = (match, authenticate, authorize, limit, validate, cache, dispatch)
-AFTER_BODY = PIPELINE[PIPELINE.index(validate) :]
+# Who was revoked or shut out while the body came is not let in any more. The limits have been taken from already.
+AFTER_BODY: tuple[Stage, ...] = (authenticate, authorize, *PIPELINE[PIPELINE.index(validate) :])
 TRANSACTIONS: tuple[Stage, ...] = (authenticate, check_network, limit_client, transactions)

@@ -14,8 +14,9 @@ from time import monotonic
 from entrepot.chassis.errors import Error
 from entrepot.chassis.shared import SharedState
 from entrepot.connectors.base import Probe, RecordConnector
-from entrepot.connectors.link import Fetch, Link
-from entrepot.errors import UpstreamBusy, UpstreamUnavailable
+from entrepot.connectors.link import Link
+from entrepot.connectors.links import Links
+from entrepot.errors import UpstreamBusy
 
 log = logging.getLogger(__name__)
 
@@ -31,12 +32,12 @@ class Prober:
         self._loop = loop
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def sweep(self, links: dict[str, Link], connectors: dict[str, RecordConnector], now: float) -> None:
+    def sweep(self, links: Links, now: float) -> None:
         """Begin the probes that are due at *now* (``time.monotonic``)."""
-        for name, link in links.items():
+        for name, link in links.links.items():
             probe = link.upstream.probe
             if probe is not None and name not in self._tasks and self._claim(name, probe, now):
-                task = self._loop.create_task(self._ask(link, connectors.get(name), probe))
+                task = self._loop.create_task(self._ask(link, links.connectors.get(name), probe))
                 self._tasks[name] = task
                 task.add_done_callback(partial(self._forget, name))
 
@@ -61,7 +62,7 @@ class Prober:
             if connector is not None:
                 await connector.probe(deadline=deadline)
             else:
-                await _get(link, probe.path or "/", deadline)
+                await link.probe(probe.path or "/", deadline=deadline)
         except UpstreamBusy:
             return  # It answers others: whether it is well, they know.
         except Error as error:
@@ -76,12 +77,3 @@ class Prober:
         turned = self._shared.cells[cell] != state
         self._shared.cells[cell] = state
         return turned
-
-
-async def _get(link: Link, path: str, deadline: float) -> None:
-    head = b"GET %b HTTP/1.1\r\nhost: %b\r\n\r\n" % ((link.base_path + path).encode("ascii"), link.host)
-    fetch = Fetch(link, head, b"", deadline)
-    link.enter(fetch)
-    reply = await fetch.reply
-    if reply.status >= 500:
-        raise UpstreamUnavailable(f"{link.upstream.name} answers its probe with {reply.status}")

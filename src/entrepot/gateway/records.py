@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from time import monotonic
 from typing import TYPE_CHECKING
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 import orjson
 
 from entrepot.chassis.errors import Error, Mistake
 from entrepot.connectors.base import Caller, CallMapping, Earlier, Json, ModelMapping, RecordConnector, Remember
+from entrepot.connectors.delivery import location
 from entrepot.errors import InvalidBody
 from entrepot.gateway.answers import Answer, data_answer
 from entrepot.gateway.paths import can_stand_in_path
@@ -68,6 +69,11 @@ def facts(exchange: Exchange) -> dict[str, Json]:
     return {"variables": path_values(exchange)}
 
 
+def facts_of_create(exchange: Exchange) -> dict[str, Json]:
+    """Return what a courier needs of a create: also its path, for that is where the record will be."""
+    return {**facts(exchange), "path": exchange.path.decode("latin-1")}
+
+
 def check_no_parameters(exchange: Exchange) -> None:
     """Raise UnknownParameter when the request has a query: writes of records take none."""
     refuse_parameters(exchange.query)
@@ -117,9 +123,7 @@ class ModelWork:
         """Make a record and say where it is."""
         self.check(exchange)
         record = await self._records.create(self._mapping, exchange.document, caller)
-        place = quote(str(record[self._mapping.key]), safe="")
-        location = b"location: %b/%b\r\n" % (exchange.path.rstrip(b"/"), place.encode("ascii"))
-        return data_answer(201, record, fields=location)
+        return data_answer(201, record, fields=location(exchange.path, record[self._mapping.key]))
 
     async def update(self, exchange: Exchange, caller: Caller) -> Answer:
         """Change a record, if it is still the one that ``If-Match`` names."""

@@ -13,7 +13,6 @@ from entrepot.connectors.http import NOT_SENT, Relay, RelayCall, key_line, retur
 from entrepot.connectors.link import Link
 from entrepot.errors import BodyTooLarge, SettingsError, UpstreamMisconfigured
 from entrepot.gateway.answers import Answer
-from entrepot.gateway.fence import fence
 from entrepot.gateway.kept import common
 from entrepot.gateway.paths import check_relayed
 
@@ -59,7 +58,7 @@ class RelayWork:
             length=length,
             chunked=False,
         )
-        reply = await relay.link.fetch(head, exchange.body, deadline=caller.deadline, is_void=fence())
+        reply = await relay.link.fetch(head, exchange.body, deadline=caller.deadline)
         return Answer(reply.status, returned_fields(list(reply.headers)), reply.body)
 
     def _made(self) -> Relay:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from entrepot.catalog.definitions import Endpoint
-from entrepot.catalog.plans import plan_of
+from entrepot.catalog.plans import Plan, plan_of
 from entrepot.connectors.base import Caller, Json, Upstream
 from entrepot.gateway.answers import Answer
-from entrepot.gateway.ordering import Order, order_of
+from entrepot.gateway.ordering import Order, Subject, order_of
 from entrepot.ledger.entries import Kind, PlanText
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ class WriteRule:
     """One operation that writes.
 
     *work* calls the upstream and returns the whole answer. *check* raises what can be found wrong with a request before
-    it is accepted. *facts* returns what a courier needs of it beside the body and the partner's values.
+    it is accepted. *facts* returns what a courier needs of it beside the body and the partner's values. *shared* are
+    the subjects whose records any caller may reach.
     """
 
     endpoint: Endpoint
@@ -35,23 +36,23 @@ class WriteRule:
     work: Work
     check: Callable[[Exchange], None]
     facts: Callable[[Exchange], dict[str, Json]]
+    shared: frozenset[Subject]
 
     mode: str = field(init=False)
     needs_key: bool = field(init=False)
-    is_guarded: bool = field(init=False)
-    rests: bool = field(init=False)
-    makes_lines: bool = field(init=False)
+    plan: Plan = field(init=False)
     _order: Order | None = field(init=False, default=None)
-    _plan: PlanText | None = field(init=False, default=None)
+    _plan_text: PlanText | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.mode = self.endpoint.write
         self.needs_key = self.endpoint.idempotency == "required"
-        self.is_guarded = self.endpoint.call is not None and self.endpoint.call.guard is not None
-        # What the upstream may still be at work on must not be looked at or sent again before it has settled.
-        self.rests = self.is_guarded or self.kind == "update"
-        model = self.endpoint.model
-        self.makes_lines = self.kind == "update" and model is not None and any(each.fields for each in model.fields)
+        self.plan = plan_of(self.endpoint, self.kind, self.method, self.variables)
+
+    @property
+    def rest_s(self) -> float:
+        """How long after a call that was lost nothing may be sent again."""
+        return self.upstream.settle_s if self.plan.rests else 0.0
 
     # Both are made when they are first wanted: of thousands of endpoints few are written to.
 
@@ -59,12 +60,12 @@ class WriteRule:
     def order(self) -> Order:
         """What gives the ordering key of a request."""
         if self._order is None:
-            self._order = order_of(self.endpoint, self.kind, self.variables)
+            self._order = order_of(self.endpoint, self.kind, self.variables, self.shared)
         return self._order
 
     @property
-    def plan(self) -> PlanText:
+    def plan_text(self) -> PlanText:
         """What is to be done, as text."""
-        if self._plan is None:
-            self._plan = plan_of(self.endpoint, self.kind, self.method, self.variables).text()
-        return self._plan
+        if self._plan_text is None:
+            self._plan_text = self.plan.text()
+        return self._plan_text

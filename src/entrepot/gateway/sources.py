@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
+
+from entrepot.chassis.networks import Networks, address_of, lies_in
 
 if TYPE_CHECKING:
     from entrepot.gateway.exchange import Exchange
 
-_FOR = re.compile(rb'(?:^|[;,\s])for=("[^"]*"|[^;,\s]*)', re.IGNORECASE)
-_PROTO = re.compile(rb'(?:^|[;,\s])proto="?([a-z]+)', re.IGNORECASE)
-_HOST_PARAMETER = re.compile(rb'(?:^|[;,\s])host="?([^";,\s]+)', re.IGNORECASE)
+# Read from the right: what the trusted proxy wrote stands last, and what a caller wrote before it, such as a quote
+# without an end, must not reach into it. The text is turned around for that.
+_PAIR = re.compile(rb"""(?:"([^"\\]*)"|([^\s";,=]*))=([\w!#$%&'*+.^`|~-]+)[ \t]*([;,][ \t;,]*|$)""")
 _HOST = re.compile(rb"[A-Za-z0-9._:\[\]-]{1,255}")
-
-Networks = Sequence[IPv4Network | IPv6Network]
-
-
-def address_of(text: str) -> IPv4Address | IPv6Address | None:
-    """Return *text* as an address, an IPv4 one that came over IPv6 as what it is; None when it is no address.
-
-    A scope id (``fe80::1%eth0``) makes it none: it is free text, and means nothing on another host.
-    """
-    if "%" in text:
-        return None
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
-        return address.ipv4_mapped
-    return address
-
-
-def lies_in(networks: Networks, source: str) -> bool:
-    """Tell whether *source* is an address in one of *networks*."""
-    address = address_of(source)
-    return address is not None and any(address in network for network in networks)
 
 
 class Sources:
@@ -56,17 +33,22 @@ class Sources:
         return bool(self._trusted) and lies_in(self._trusted, exchange.connection.peer)
 
     def source(self, exchange: Exchange) -> str:
-        """Return the caller's address; behind trusted proxies the last address in the chain that is none of theirs."""
-        peer = exchange.connection.peer
+        """Return the caller's address; behind trusted proxies the last address in the chain that is none of theirs.
+
+        It is empty, and lies in no network, when that cannot be read: a proxy may write ``for=unknown``. When all are
+        theirs, the first of them asks for itself.
+        """
+        source = exchange.connection.peer
         if not self._trusted or not self.trusts(exchange):
-            return peer
-        for node in reversed(self._chain(exchange.fields)):
+            return source
+        for node in self._nodes(exchange.fields):
             address = address_of(node)
             if address is None:
+                return ""
+            source = str(address)
+            if not lies_in(self._trusted, source):
                 break
-            if not lies_in(self._trusted, node):
-                return str(address)
-        return peer
+        return source
 
     def host_and_scheme(self, exchange: Exchange) -> tuple[bytes, bytes]:
         """Return the host that the caller asked for and ``http`` or ``https``, as a trusted proxy says."""
@@ -76,7 +58,7 @@ class Sources:
 
     def _scheme(self, exchange: Exchange) -> bytes:
         if self._forwarded:
-            said = (_PROTO.findall(exchange.fields.get(b"forwarded", b"")) or [b""])[-1]
+            said = self._said(exchange.fields, b"proto")
         else:
             said = exchange.fields.get(b"x-forwarded-proto", b"")
         return b"https" if said.lower() == b"https" else b"http"
@@ -84,21 +66,53 @@ class Sources:
     def _host(self, exchange: Exchange) -> bytes:
         own = exchange.fields.get(b"host", b"")
         if self._forwarded:
-            said = (_HOST_PARAMETER.findall(exchange.fields.get(b"forwarded", b"")) or [own])[-1]
+            said = self._said(exchange.fields, b"host") or own
         else:
             said = exchange.fields.get(b"x-forwarded-host", own)
         return said if _HOST.fullmatch(said) else own
 
-    def _chain(self, fields: Mapping[bytes, bytes]) -> list[str]:
-        """Return the addresses that the proxies name, the nearest last, without ports."""
+    def _said(self, fields: Mapping[bytes, bytes], name: bytes) -> bytes:
+        """Return what the nearest proxy says that says it in ``Forwarded``; what the caller wrote is not looked at."""
+        for element in _elements(fields):
+            if name in element:
+                return element[name]
+            if not lies_in(self._trusted, _node(element)):
+                break
+        return b""
+
+    def _nodes(self, fields: Mapping[bytes, bytes]) -> Iterator[str]:
+        """Give the addresses that the proxies name, the nearest first, without ports."""
         if self._forwarded:
-            nodes = [node.strip(b'"') for node in _FOR.findall(fields.get(b"forwarded", b""))]
-        else:
-            nodes = [node.strip() for node in fields.get(b"x-forwarded-for", b"").split(b",")]
-        return [_without_port(node.decode("ascii", "replace")) for node in nodes]
+            return map(_node, _elements(fields))
+        chain = fields.get(b"x-forwarded-for", b"")
+        return map(_without_port, reversed(chain.split(b","))) if chain else iter(())
 
 
-def _without_port(node: str) -> str:
+def _elements(fields: Mapping[bytes, bytes]) -> Iterator[dict[bytes, bytes]]:
+    """Give the elements of ``Forwarded``, the nearest first; an empty one, and no more, where it cannot be read."""
+    text, at = fields.get(b"forwarded", b"").strip(b" \t;,")[::-1], 0
+    element: dict[bytes, bytes] = {}
+    while at < len(text):
+        match = _PAIR.match(text, at)
+        if match is None:
+            yield {}
+            return
+        quoted, plain, name, separator = match.groups()
+        name = name[::-1].lower()
+        # Of two with one name nobody knows which is meant.
+        element[name] = b"" if name in element else (plain if quoted is None else quoted)[::-1]
+        if not separator or b"," in separator:
+            yield element
+            element = {}
+        at = match.end()
+
+
+def _node(element: Mapping[bytes, bytes]) -> str:
+    return _without_port(element.get(b"for", b""))
+
+
+def _without_port(written: bytes) -> str:
+    node = written.strip().decode("ascii", "replace")
     if node.startswith("["):
         return node[1:].partition("]")[0]
     return node.partition(":")[0] if node.count(":") == 1 else node

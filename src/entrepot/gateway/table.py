@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import Any
 
 from entrepot.catalog.definitions import Catalog, Endpoint
 from entrepot.catalog.kept import kept_by_subject, subject
 from entrepot.catalog.routing import Router
 from entrepot.catalog.schemas import body_schema
-from entrepot.chassis.limits import Bucket, Limiter, Rate
-from entrepot.connectors.base import CallMapping, Json, ModelMapping, RecordConnector, RelayMapping
+from entrepot.chassis.limits import Limiter
+from entrepot.connectors.base import CallMapping, Json, ModelMapping, RelayMapping
 from entrepot.connectors.http import own_names
-from entrepot.connectors.link import Link
+from entrepot.connectors.links import Reach
 from entrepot.connectors.odoo.domains import template_names
 from entrepot.gateway import records, relay
 from entrepot.gateway.exchange import Exchange
-from entrepot.gateway.operations import Kind, Operation, Place, Principal
+from entrepot.gateway.operations import Kind, Operation, Place
+from entrepot.gateway.ordering import Subject, shared_subjects
+from entrepot.gateway.principals import Principals
 from entrepot.gateway.records import CallWork, ModelWork
 from entrepot.gateway.relay import RelayWork
 from entrepot.gateway.rules import Work, WriteRule
@@ -37,14 +38,15 @@ _MODEL_METHODS: dict[str, tuple[bytes, bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a worker serves from: *router* finds places, *principals* are the clients by name.
+    """What a worker serves from: *router* finds places, *principals* are the clients, *endpoints* those by name.
 
     *recent* holds what was found last, so that a path asked for often costs one look-up.
     """
 
     revision: int
     router: Router[Place]
-    principals: dict[str, Principal]
+    principals: Principals
+    endpoints: Mapping[str, Endpoint]
     recent: dict[bytes, tuple[Place, tuple[bytes, ...]]] = field(default_factory=dict)
 
     def remember(self, path: bytes, found: tuple[Place, tuple[bytes, ...]]) -> None:
@@ -55,16 +57,20 @@ class Table:
             self.recent[path] = found
 
 
-def build(catalog: Catalog, links: dict[str, Link], connectors: dict[str, RecordConnector], limiter: Limiter) -> Table:
-    """Return the table of *catalog*. Raises SettingsError when a secret cannot be read."""
+def build(catalog: Catalog, reach: Reach, limiter: Limiter) -> Table:
+    """Return the table of *catalog*, whose upstreams are reached by *reach*.
+
+    Raises SettingsError when a secret cannot be read.
+    """
     places: dict[str, dict[bytes, Operation]] = {}
     kept = kept_by_subject(catalog)
+    shared = shared_subjects(catalog.endpoints.values())
     for endpoint in catalog.endpoints.values():
         ends = kept.get(subject(endpoint), ())
-        for path, method, operation in _Compiler(endpoint, links, connectors, limiter, ends).operations():
+        for path, method, operation in _Compiler(endpoint, reach, limiter, ends, shared).operations():
             places.setdefault(path, {})[method] = operation
     router = Router((path, Place(found, _allow(found))) for path, found in places.items())
-    return Table(catalog.revision, router, _principals(catalog, limiter))
+    return Table(catalog.revision, router, Principals(catalog, limiter), catalog.endpoints)
 
 
 def _allow(operations: dict[bytes, Operation]) -> str:
@@ -72,36 +78,19 @@ def _allow(operations: dict[bytes, Operation]) -> str:
     return ", ".join(sorted(names))
 
 
-def _principals(catalog: Catalog, limiter: Limiter) -> dict[str, Principal]:
-    found = {}
-    for client in catalog.clients.values():
-        partner = catalog.partners[client.partner]
-        values: dict[str, Any] = {f"partner.{key}": value for key, value in partner.values.items()}
-        values["client"] = client.name
-        found[client.name] = Principal(client, partner, _bucket(limiter, "client", client.name, client.rate), values)
-    return found
-
-
-def _bucket(limiter: Limiter, kind: str, name: str, rate: Rate | None) -> Bucket | None:
-    return None if rate is None else limiter.bucket(f"{kind}:{name}", rate, policy=kind)
-
-
 class _Compiler:
     """Makes the operations of one endpoint."""
 
     def __init__(
-        self,
-        endpoint: Endpoint,
-        links: dict[str, Link],
-        connectors: dict[str, RecordConnector],
-        limiter: Limiter,
-        ends: tuple[str, ...],
+        self, endpoint: Endpoint, reach: Reach, limiter: Limiter, ends: tuple[str, ...], shared: frozenset[Subject]
     ) -> None:
         self._endpoint = endpoint
-        self._link = links[endpoint.upstream]
-        self._connectors = connectors
-        self._bucket = _bucket(limiter, "endpoint", endpoint.name, endpoint.rate)
+        self._link = reach.links[endpoint.upstream]
+        self._connectors = reach.connectors
+        rate = endpoint.rate
+        self._bucket = limiter.bucket(f"endpoint:{endpoint.name}", rate, policy="endpoint") if rate else None
         self._ends = ends
+        self._shared = shared
 
     def operations(self) -> Iterator[tuple[str, bytes, Operation]]:
         """Yield path, method and operation of all that the endpoint does."""
@@ -129,7 +118,8 @@ class _Compiler:
             schema = partial(body_schema, mapping, kind) if kind in {"create", "update"} else None
             act = partial(records.start, getattr(work, kind))
             check = records.check_no_parameters if schema is None else work.check
-            rule = self._rule(where, method, kind, getattr(work, kind), check, records.facts)
+            facts = records.facts_of_create if kind == "create" else records.facts
+            rule = self._rule(where, method, kind, getattr(work, kind), check, facts)
             yield where, method, self._operation(where, method, kind, act, schema, rule)
 
     def _call(self, path: str, mapping: CallMapping, work: CallWork) -> Iterator[tuple[str, bytes, Operation]]:
@@ -160,7 +150,7 @@ class _Compiler:
             return None
         return WriteRule(
             endpoint=self._endpoint, upstream=self._link.upstream, kind=kind, method=method.decode("ascii"),
-            variables=variables(path), work=work, check=check, facts=facts,
+            variables=variables(path), work=work, check=check, facts=facts, shared=self._shared,
         )  # fmt: skip
 
     def _own_names(self, path: str) -> tuple[str, ...]:

@@ -1,12 +1,15 @@
-"""``/transactions``: what became of the writes that were answered 202, for the partner whose they are."""
+"""``/transactions``: what became of the writes that were answered 202, for the partner whose they are.
+
+A client sees and cancels what it sent itself. What other clients of its partner sent it sees with a scope of the
+endpoint, and cancels with one that writes there.
+"""
 
 from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from math import ceil
-from time import time
+from math import inf
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -15,20 +18,20 @@ import orjson
 from entrepot.chassis.errors import Error, Mistake
 from entrepot.connectors.base import Json
 from entrepot.errors import NotFound, StoreUnavailable, TransactionSent, UnknownParameter
-from entrepot.gateway.answers import Answer, data_answer
+from entrepot.gateway.accepted import HELD_S, expected_s
+from entrepot.gateway.answers import WHY_GONE, Answer, data_answer
 from entrepot.gateway.kept import value_of
 from entrepot.gateway.ledger import Cancelled
 from entrepot.gateway.queries import parameters, refuse_parameters
-from entrepot.ledger.entries import Filters, KeptAnswer, Sight
-from entrepot.ledger.states import FINISHED, STATES, State
+from entrepot.gateway.stages.authorize import has_scope, insufficient
+from entrepot.ledger.entries import Filters, Head, KeptAnswer, Sight
+from entrepot.ledger.states import FINISHED, STATES, STOPPED, State
 
 if TYPE_CHECKING:
     from entrepot.gateway.exchange import Exchange
 
 ID_LENGTH = 36
 LIMIT, MAX_LIMIT = 25, 100
-HELD_S = 60.0
-"""What is held waits for a person, or for an upstream that is deployed."""
 OVERDUE_SHARE = 0.1
 """Such a part of the time that something has waited already is when to look again."""
 
@@ -60,14 +63,31 @@ def _read(exchange: Exchange, id_: str) -> None:
 
 
 def _show(exchange: Exchange, found: Sight | Error | None) -> None:
-    if found is None:
-        raise _unknown()
-    if isinstance(found, Error):
-        raise _away(found)
+    found = _seen(exchange, found)
     fields = b"cache-control: no-store\r\n"
     if found.state not in FINISHED:
-        fields += b"retry-after: %d\r\n" % max(1, ceil(_wait_s(found)))
+        fields += b"retry-after: %d\r\n" % _again_s(exchange, found)
     exchange.answer(data_answer(200, shown(found), fields=fields))
+
+
+def _seen(exchange: Exchange, found: Sight | Error | None) -> Sight:
+    """Return what was *found*. Raises NotFound when that is nothing, or nothing for this caller."""
+    if isinstance(found, Error):
+        raise _away(found)
+    if found is None or not _may_see(exchange, found):
+        raise _unknown()
+    return found
+
+
+def _may_see(exchange: Exchange, sight: Sight) -> bool:
+    if _is_own(exchange, sight):
+        return True
+    endpoint = exchange.gateway.table.endpoints.get(sight.endpoint)
+    return endpoint is not None and has_scope(exchange, (*endpoint.read_scopes, *endpoint.write_scopes))
+
+
+def _is_own(exchange: Exchange, sight: Sight) -> bool:
+    return sight.client == exchange.principal.client.name
 
 
 def _list(exchange: Exchange) -> None:
@@ -89,14 +109,27 @@ def _show_page(exchange: Exchange, asked: Filters, found: Sequence[Sight] | Erro
         query = urlencode([*kept, ("after", page[-1].id)])
         following = f"{exchange.gateway.public_url}{exchange.path.decode('ascii')}?{query}"
     meta = b'"pagination":' + orjson.dumps({"next": following})
-    exchange.answer(data_answer(200, [summary(each) for each in page], meta=meta))
+    exchange.answer(data_answer(200, [summary(each) for each in page if _may_see(exchange, each)], meta=meta))
 
 
 def _cancel(exchange: Exchange, id_: str) -> None:
+    def done(found: Sight | Error | None) -> None:
+        exchange.proceed(_cancel_seen, exchange, found)
+
+    exchange.gateway.ledger.read(id_, exchange.principal.partner.name, done)
+
+
+def _cancel_seen(exchange: Exchange, found: Sight | Error | None) -> None:
+    sight = _seen(exchange, found)
+    if not _is_own(exchange, sight):
+        wanted = exchange.gateway.table.endpoints[sight.endpoint].write_scopes
+        if not has_scope(exchange, wanted):
+            raise insufficient(wanted)
+
     def done(result: Cancelled | Error) -> None:
         exchange.proceed(_cancelled, exchange, result)
 
-    exchange.gateway.ledger.cancel(id_, exchange.principal.partner.name, done)
+    exchange.gateway.ledger.cancel(sight.id, exchange.principal.partner.name, done)
 
 
 def _cancelled(exchange: Exchange, result: Cancelled | Error) -> None:
@@ -153,11 +186,13 @@ def shown(sight: Sight) -> dict[str, Json]:
     """Return all that a partner sees of a transaction."""
     document = summary(sight)
     document["attempts"] = [
-        {"number": number, "at": moment(each.started_at), "outcome": each.outcome, "status": each.status}
+        {"number": each.number, "at": moment(each.started_at), "outcome": each.outcome, "status": each.status}
         | ({"code": each.code} if each.code else {})
-        for number, each in enumerate(sight.tries, 1)
+        for each in sight.tries
     ]
-    document["follows"] = sight.follows
+    head = sight.follows
+    # That of another partner is no name to be told.
+    document["follows"] = head.id if head is not None and head.partner == sight.partner else None
     if sight.state == "delivered":
         document["result"] = None if sight.answer is None else result_of(sight.answer, sight.kind)
     elif sight.problem is not None:
@@ -169,9 +204,15 @@ def shown(sight: Sight) -> dict[str, Json]:
 def result_of(answer: KeptAnswer, kind: str) -> dict[str, Json]:
     """Return what the upstream answered: status, and the data as the endpoint would have shown it.
 
-    A relay's body that is no JSON is text, or base64 when it is no text either.
+    A relay's body that is no JSON is text, or base64 when it is no text either. Of an answer that was too long to be
+    kept there is the status, and ``gone`` says so.
     """
     result: dict[str, Json] = {"status": answer.status}
+    if answer.gone is not None:
+        result["gone"] = WHY_GONE[answer.gone]
+    place = value_of(b"location", answer.fields).decode("latin-1")
+    if place:
+        result["location"] = place
     media_type = value_of(b"content-type", answer.fields).decode("latin-1")
     if kind == "relay" and answer.body:
         result["content_type"] = media_type
@@ -199,18 +240,32 @@ def advice(sight: Sight) -> str:
     if sight.state == "delivered":
         return "Nothing is left to do."
     if sight.state == "cancelled":
-        return (
-            "It was not carried out and will not be; send the request again, with a new key, if it is wanted after all."
-        )
+        return _ADVICE_ON_CANCELLED[sight.applied]
     if sight.state == "dead":
         return _ADVICE_ON_DEAD[sight.applied]
     if sight.state == "held":
         return _ADVICE_ON_HELD.get(sight.reason or "", "It waits for the operator; do not send it again.")
     if sight.follows is not None:
-        return "It waits for the transaction that it follows; do not send it again."
+        return _advice_on_following(sight.follows, sight.partner)
     return "It will be delivered without your doing; do not send it again, look again after Retry-After."
 
 
+def _advice_on_following(head: Head, partner: str) -> str:
+    is_own = head.partner == partner
+    which = f"transaction {head.id}" if is_own else "another partner's transaction on the same record"
+    if head.state != "dead":
+        return f"It waits for {which}; do not send it again."
+    what = f"It waits for {which}, which is dead"
+    if is_own and head.applied == "no":
+        return f"{what}: delete that one, or ask the operator to replay or skip it; do not send this one again."
+    return f"{what}: ask the operator, who can replay or skip it; do not send this one again."
+
+
+_ADVICE_ON_CANCELLED = {
+    "no": "It was not carried out and will not be; send the request again, with a new key, if it is wanted after all.",
+    "yes": "It was carried out, and its result could not be had; read the record, and do not send it again.",
+    "unknown": "It was given up and may have been carried out; look at the record, or ask the operator, first.",
+}
 _ADVICE_ON_DEAD = {
     "no": "It was not carried out; delete it, so that what follows may go, and send a corrected one with a new key.",
     "yes": "It was carried out, and its result could not be had; read the record, and do not send it again.",
@@ -220,18 +275,22 @@ _ADVICE_ON_HELD = {
     "upstream": "It waits until the system behind is ready again; do not send it again.",
     "conflict": "Whether it was carried out cannot be told; do not send it again, the operator decides.",
     "client": "Your client is disabled; ask the operator.",
-    "restore": "It is being reviewed after a restore; do not send it again, ask the operator.",
+    "restore": "The gateway was restored from a backup; do not send it again, the operator looks whether it was done.",
 }
 
 
-def _wait_s(sight: Sight) -> float:
-    if sight.state == "held":
-        return HELD_S
-    now = time()
-    if sight.due_at is not None and sight.due_at > now:
-        return sight.due_at - now + 1.0
+def _again_s(exchange: Exchange, sight: Sight) -> int:
+    """Return in how many seconds to look at *sight* again: the same as its 202 would say now, or later."""
+    link, now = exchange.gateway.links.links.get(sight.upstream), exchange.gateway.ledger.now()
+    if sight.state == "held" or link is None:
+        return round(HELD_S)
+    head, head_due_at = sight.follows, None
+    if head is not None:
+        head_due_at = inf if head.state in STOPPED else head.due_at
+    again_s = expected_s(link, now, sight.ahead, sight.due_at, sight.held_until, head_due_at)
     # What is due and was not tried waits for something that has no date; the longer it has, the longer it may.
-    return min(HELD_S, (now - sight.accepted_at) * OVERDUE_SHARE)
+    overdue_s = 0.0 if sight.due_at is not None and sight.due_at > now else (now - sight.accepted_at) * OVERDUE_SHARE
+    return max(again_s, round(min(HELD_S, overdue_s)))
 
 
 def _unknown() -> NotFound:

@@ -12,6 +12,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
 from functools import partial
 from types import FrameType
@@ -64,7 +65,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
         """Build the gateway in this process: nothing of it is inherited over the fork but the settings."""
         settings: Settings = self.app.wsgi()
         current_operation_id.set(None)
-        setup_logging(settings.log.level, settings.log.target, patient=False)
+        setup_logging(settings.log.level, settings.log.target, patient=False, identifier="entrepot-gateway")
         self.shared = SharedState.open(settings.store.directory / "shared")
         self.shared.register()
         self.gateway = Gateway(
@@ -80,6 +81,7 @@ class GatewayWorker(Worker):  # type: ignore[misc]  # gunicorn has no types
             max_connections=settings.gateway.max_connections,
             on_count=self._count_connections,
         )
+        self.gateway.listening = tuple(address_of(sock.sock) for sock in self.sockets)
         self.listeners = [
             Listener(self.loop, sock.sock, self.server, mean=self.shared.mean_connections) for sock in self.sockets
         ]
@@ -162,3 +164,12 @@ def _limits(settings: Settings) -> Limits:
         max_header_bytes=gateway.max_header_bytes, max_target_bytes=gateway.max_target_bytes,
         max_fields=gateway.max_fields,
     )  # fmt: skip
+
+
+def address_of(sock: socket.socket) -> str:
+    """Return where *sock* listens, as the settings have it."""
+    address = sock.getsockname()
+    if isinstance(address, tuple):
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        return f"{host}:{address[1]}"
+    return f"unix:{address}"

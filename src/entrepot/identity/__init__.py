@@ -1,6 +1,7 @@
 """Who calls: partners and their clients, signing keys, access tokens, and what was revoked.
 
-``partners`` are values of the catalog, ``keys`` the signing keys of a host, ``tokens`` issues and verifies,
-``revocation`` is the file of what is refused: these work without a database. ``desk`` is for operators: it issues and
-revokes and writes both down in the store.
+``partners`` are values of the catalog, ``master`` and ``keys`` the keys of a host, ``tokens`` issues and verifies,
+``credential`` holds secrets and API keys of clients in a file, ``api_keys`` checks those on the data plane,
+``revocation`` is the file of what is refused, ``admission`` the rule of who is let in: these work without a database.
+``desk``, ``disabling``, ``key_desk`` and ``credentials`` are for operators: what they do is written down in the store.
 """

@@ -6,26 +6,34 @@ too. Not for the data plane: this imports the ORM.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import partial
+from math import ceil
 from typing import Literal
 
 from sqlalchemy import Select, func, select
-from sqlalchemy.orm import Session
 
-from entrepot.errors import Conflict, StoreUnavailable
+from entrepot.errors import BadRequest, StoreUnavailable
+from entrepot.identity.agreement import restore, write_back
 from entrepot.identity.claims import Claims
+from entrepot.identity.credential import CredentialFile
+from entrepot.identity.issuing import Issuing, Row, insert_tokens
 from entrepot.identity.keys import Keyring
 from entrepot.identity.partners import Client
-from entrepot.identity.revocation import Kind, Revocation, Revocations
-from entrepot.identity.tokens import MAX_LIFETIME_S, IssuedToken, issue, read
+from entrepot.identity.refused import CutoffKind, Kind, Lift, Revocation
+from entrepot.identity.revocation import Revocations
+from entrepot.identity.rows import revocation_of, write_down
+from entrepot.identity.tokens import MAX_LIFETIME_S, IssuedToken, read
+from entrepot.store import audit
 from entrepot.store import identity as tables
+from entrepot.store.audit import Actor, Change
 from entrepot.store.engine import Database
 
-# A token of the second in which its client was revoked would be refused: its issue waits for the next one.
-LONGEST_WAIT_S = 1.5
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +46,16 @@ class Revoked:
     stored: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """What came of lifting a revocation: *until* is the last second that was refused, None when none was."""
+
+    kind: CutoffKind
+    value: str
+    until: int | None
+
+
+TokenKind = Literal["jti", "client", "partner", "all"]
 TokenState = Literal["good", "expired", "revoked"]
 
 
@@ -50,12 +68,16 @@ class Held:
 
 
 class Desk:
-    """Issues and revokes. *database* is None when it cannot be opened: then tokens can only be revoked."""
+    """Issues and revokes. *database* is None when it cannot be opened: then tokens can only be revoked.
+
+    *credentials* tells of the API keys, which are revoked with all tokens of a client, a partner or everybody.
+    """
 
     def __init__(
         self,
         keyring: Keyring,
         revocations: Revocations,
+        credentials: CredentialFile,
         database: Database | None,
         *,
         issuer: str,
@@ -65,42 +87,43 @@ class Desk:
     ) -> None:
         self._keyring = keyring
         self._revocations = revocations
+        self._credentials = credentials
         self._database = database
-        self._issuer = issuer
-        self._audience = audience
         self._clock = clock
-        self._sleep = sleep
+        self._issuing = partial(
+            Issuing, keyring, revocations, issuer=issuer, audience=audience, clock=clock, sleep=sleep
+        )  # fmt: skip
 
-    def issue(self, client: Client, *, scopes: Collection[str] | None, expires_s: float, by: str) -> IssuedToken:
+    def issue(self, client: Client, *, scopes: Collection[str] | None, expires_s: float, actor: Actor) -> IssuedToken:
         """Return a token of *client* for *scopes* (None: all that it has) that is good for *expires_s*.
 
         Takes up to a second when the client was revoked in this second. Raises BadRequest as ``tokens.issue`` does,
-        StoreUnavailable when the token cannot be written down.
+        CallerDisabled, StoreUnavailable when the token cannot be written down.
         """
-        database = self._present()
-        self._wait_for_cutoff(client)
-        token = issue(
-            self._keyring,
-            client=client,
-            scopes=client.scopes if scopes is None else scopes,
-            issuer=self._issuer,
-            audience=self._audience,
-            expires_s=expires_s,
-            now=self._clock(),
-        )
-        with database.transaction() as session:
-            session.add(_token_row(token, client, by))
-        return token
+        issuing = self._issuing(partial(_keep, self._present(), actor))
+        return issuing.issue(client, scopes=scopes, expires_s=expires_s, by=actor.name)
 
-    def issued(self, *, client: str | None = None, partner: str | None = None) -> list[Held]:
-        """Return the tokens issued to *client* or *partner*, or to all, the latest first. Raises StoreUnavailable."""
+    def issued(
+        self, *, client: str | None = None, partner: str | None = None, offset: int = 0, limit: int | None = None
+    ) -> list[Held]:
+        """Return the tokens issued to *client* or *partner*, or to all, the latest first: *limit* from *offset* on.
+
+        Raises StoreUnavailable.
+        """
         wanted = select(tables.Token).order_by(tables.Token.issued_at.desc(), tables.Token.jti)
         if client is not None:
             wanted = wanted.where(tables.Token.client == client)
         if partner is not None:
             wanted = wanted.where(tables.Token.partner == partner)
         with self._present().reading() as session:
-            return [self._held(row) for row in session.scalars(wanted)]
+            return [self._held(row) for row in session.scalars(wanted.offset(offset).limit(limit))]
+
+    def revoked(self, *, offset: int = 0, limit: int | None = None) -> list[Revocation]:
+        """Return what is revoked, the latest first: *limit* from *offset* on. Raises StoreUnavailable."""
+        table = tables.Revocation
+        wanted = select(table).order_by(table.revoked_at.desc(), table.kind, table.value).offset(offset).limit(limit)
+        with self._present().reading() as session:
+            return [revocation_of(row) for row in session.scalars(wanted)]
 
     def knows(self, jti: str) -> bool:
         """Tell whether a token of this id was issued here; True when the database is away, and cannot say."""
@@ -116,56 +139,82 @@ class Desk:
         state: TokenState = "expired" if expires_at <= self._clock() else "good"
         return Held(claims, "revoked" if self._revocations.is_revoked(claims) else state)
 
-    def revoke_token(self, token: bytes, *, by: str) -> Revoked:
+    def revoke_token(self, token: bytes, *, actor: Actor) -> Revoked:
         """Revoke *token*, which may have expired. Raises InvalidToken when it is none of ours."""
         claims = read(self._keyring, token)
-        return self._revoke(Revocation("jti", claims.jti, self._clock(), claims.expires_at, by=by))
+        return self._revoke(Revocation("jti", claims.jti, self._clock(), claims.expires_at, by=actor.name), actor)
 
-    def revoke(self, kind: Kind, value: str, *, by: str) -> Revoked:
-        """Revoke the token whose jti is *value*, or all tokens issued so far to the client or partner of this name.
+    def revoke(self, kind: TokenKind, value: str, *, actor: Actor, before: float | None = None) -> Revoked:
+        """Revoke the token whose jti is *value*, or all issued so far to the client or partner of this name.
 
-        Raises StoreUnavailable when it cannot be put on disk, and so is not in force.
+        *kind* ``all`` with an empty *value* stands for everybody. Of all, *before* spares those issued then or later.
+        API keys are as tokens. Raises BadRequest for a *before* that lies ahead, StoreUnavailable when it cannot be
+        put on disk, and so is not in force.
         """
         now = self._clock()
         if kind == "jti":
-            return self._revoke(Revocation(kind, value, now, self._expiry(value, now), by=by))
-        cutoff = max(int(now), self._last_issue(kind, value))
-        return self._revoke(Revocation(kind, value, now, cutoff + MAX_LIFETIME_S, cutoff=cutoff, by=by))
+            return self._revoke(Revocation(kind, value, now, self._expiry(value, now), by=actor.name), actor)
+        cutoff = self._last_made(kind, value, now) if before is None else _last_second(before, now)
+        return self._revoke(Revocation(kind, value, now, cutoff + MAX_LIFETIME_S, cutoff=cutoff, by=actor.name), actor)
 
-    def restore(self) -> int:
-        """Put revocations that only the store knows back into the file, and return how many those were.
+    def lift(self, kind: CutoffKind, value: str, *, actor: Actor) -> Lifted:
+        """Take back that all issued up to some time to the client or partner *value*, or to everybody, is refused.
 
-        For the start of a host whose file was lost. Raises StoreUnavailable.
+        In force on every worker within a second. What was revoked one by one, and by another such revocation, stays
+        refused. Raises BadRequest for what cannot be a name, StoreUnavailable when either the database or the disk does
+        not take it: then it stays refused.
         """
         self._revocations.refresh()
-        living = select(tables.Revocation).where(tables.Revocation.expires_at > _moment(self._clock()))
-        with self._present().reading() as session:
-            known = [_revocation(row) for row in session.scalars(living)]
-        return sum(self._revocations.add(it) for it in known if not self._revocations.holds(it))
+        cutoff = self._revocations.own_cutoff(kind, value)
+        lift = Lift(kind, value, cutoff, self._clock(), by=actor.name)
+        # The database first: what it says to be revoked is put back into the file at the next start.
+        with self._present().transaction() as session:
+            write_down(session, lift, actor)
+        return Lifted(kind, value, cutoff if self._revocations.add(lift) else None)
 
-    def _revoke(self, revocation: Revocation) -> Revoked:
+    def agree(self) -> int:
+        """Make file and database know the same, and return how many revocations had to be put back into the file.
+
+        For the start of a host whose file was lost, or whose database was away. Raises StoreUnavailable.
+        """
+        restored = restore(self._present(), self._revocations, self._clock())
+        self.catch_up()
+        return restored
+
+    def catch_up(self) -> None:
+        """Write down what was put into the file while the database was away. Raises StoreUnavailable."""
+        write_back(self._present(), self._revocations, self._clock())
+
+    def _revoke(self, revocation: Revocation, actor: Actor) -> Revoked:
         new = self._revocations.add(revocation)
         stored = self._database is not None
         try:
             if self._database is not None:
                 with self._database.transaction() as session:
-                    _write_down(session, revocation)
+                    write_down(session, revocation, actor)
         except StoreUnavailable:
             stored = False
         return Revoked(revocation.kind, revocation.value, new, stored)
 
-    def _wait_for_cutoff(self, client: Client) -> None:
-        self._revocations.refresh()
-        wait_s = self._revocations.cutoff(client.name, client.partner) + 1 - self._clock()
-        if wait_s > LONGEST_WAIT_S:
-            raise Conflict(f"{client.name!r} is revoked for {wait_s:.0f} s to come: the clock of the host went back")
-        if wait_s > 0:
-            self._sleep(wait_s)
+    def _last_made(self, kind: Kind, value: str, now: float) -> int:
+        """Return the second up to which all is revoked: later than *now* when the clock went back since an issue."""
+        return max(int(now), self._last_issue(kind, value), self._last_key(kind, value))
+
+    def _last_key(self, kind: Kind, value: str) -> int:
+        try:
+            self._credentials.load()
+        except StoreUnavailable as error:
+            log.error("new API keys cannot be read, a revocation knows of former ones", extra={"reason": str(error)})
+        keys = (one for one in list(self._credentials.known.values()) if one.kind == "api-key")
+        if kind != "all":
+            keys = (one for one in keys if (one.client if kind == "client" else one.partner) == value)
+        return max((int(one.made_at) for one in keys), default=0)
 
     def _last_issue(self, kind: Kind, value: str) -> int:
-        """Return the latest ``iat`` of the client or partner: later than now when the clock went back."""
-        column = tables.Token.client if kind == "client" else tables.Token.partner
-        latest = self._asked(select(func.max(tables.Token.issued_at)).where(column == value))
+        wanted = select(func.max(tables.Token.issued_at))
+        if kind != "all":
+            wanted = wanted.where((tables.Token.client if kind == "client" else tables.Token.partner) == value)
+        latest = self._asked(wanted)
         return 0 if latest is None else int(latest.timestamp())
 
     def _expiry(self, jti: str, now: float) -> float:
@@ -187,39 +236,14 @@ class Desk:
         return self._database
 
 
-def _token_row(token: IssuedToken, client: Client, by: str) -> tables.Token:
-    return tables.Token(
-        jti=token.jti,
-        client=client.name,
-        partner=client.partner,
-        scopes=" ".join(sorted(token.scopes)),
-        issued_at=_moment(token.issued_at),
-        expires_at=_moment(token.expires_at),
-        kid=token.kid,
-        issued_by=by,
-    )
+def _keep(database: Database, actor: Actor, row: Row) -> None:
+    after = {name: row[name] for name in ("client", "partner", "scopes")} | {"ends": row["expires_at"].isoformat()}
+    with database.transaction() as session:
+        insert_tokens(session.connection(), [row], 0.0)
+        audit.append(session, actor, Change("issue", "token", row["jti"], after=after))
 
 
-def _write_down(session: Session, revocation: Revocation) -> None:
-    same = (tables.Revocation.kind == revocation.kind, tables.Revocation.value == revocation.value)
-    row = session.scalar(select(tables.Revocation).where(*same))
-    if row is None:
-        row = tables.Revocation(kind=revocation.kind, value=revocation.value)
-        session.add(row)
-    elif revocation.cutoff is None:
-        return  # a token is revoked once; the first date stays
-    row.cutoff = None if revocation.cutoff is None else _moment(revocation.cutoff)
-    row.revoked_at = _moment(revocation.revoked_at)
-    row.expires_at = _moment(revocation.expires_at)
-    row.revoked_by = revocation.by
-
-
-def _revocation(row: tables.Revocation) -> Revocation:
-    cutoff = None if row.cutoff is None else int(row.cutoff.timestamp())
-    return Revocation(
-        row.kind, row.value, row.revoked_at.timestamp(), row.expires_at.timestamp(), cutoff, row.revoked_by
-    )
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+def _last_second(before: float, now: float) -> int:
+    if not 0 < before <= now:
+        raise BadRequest("what is issued later cannot be revoked yet")
+    return ceil(before) - 1

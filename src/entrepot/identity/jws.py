@@ -1,8 +1,8 @@
-"""Signed tokens as bytes: the compact serialisation of RFC 7515 with Ed25519, and nothing else of it.
+"""Signed tokens as bytes: the compact serialisation of RFC 7515, and nothing else of it.
 
-Done on ``cryptography`` alone. A general library (PyJWT) takes many algorithms, looks at claims only after the costly
-signature, lets duplicate members and loose base64 pass, and raises errors of several trees; here one algorithm is
-known, cheap checks come first, and each mistake is an InvalidToken.
+Done on ``cryptography`` alone. A general library (PyJWT) looks at claims only after the costly signature, lets
+duplicate members and loose base64 pass, and raises errors of several trees; here the algorithm is that of the key,
+cheap checks come first, and each mistake is an InvalidToken. Tokens of Entrepot are signed with Ed25519.
 """
 
 from __future__ import annotations
@@ -14,19 +14,30 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import orjson
+from cryptography.exceptions import InvalidSignature
 
 from entrepot.errors import InvalidToken
+from entrepot.identity.jwk import VerificationKey
 from entrepot.identity.keys import SigningKey
 
 MAX_TOKEN_BYTES = 8192
 ALGORITHM = "EdDSA"
-# An Ed25519 signature is 64 bytes: 86 characters.
-_COMPACT = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{86})")
+_COMPACT = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)\.([A-Za-z0-9_-]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Compact:
+    """A signed text taken apart; nothing of it has been believed yet. *signed* are the bytes that *signature* is of."""
+
+    header: dict[str, Any]
+    payload: bytes
+    signed: bytes
+    signature: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Jws:
-    """A token taken apart; nothing of it has been believed yet. *signed* are the bytes that *signature* is of."""
+    """A token taken apart, as ``Compact``; its payload is an object."""
 
     header: dict[str, Any]
     payload: dict[str, Any]
@@ -34,19 +45,38 @@ class Jws:
     signature: bytes
 
 
-def parse(token: bytes) -> Jws:
-    """Return the parts of *token*. Raises InvalidToken for everything but one compact, canonical serialisation.
+def take_apart(text: bytes) -> Compact:
+    """Return the parts of *text*. Raises InvalidToken for everything but one compact, canonical serialisation.
 
-    Two different tokens are never the same parts: base64url without padding, loose characters or stray bits
-    (RFC 8725, section 2.4), JSON objects in UTF-8 without duplicate members (RFC 8725, section 3.10).
+    Two different texts are never the same parts: base64url without padding, loose characters or stray bits
+    (RFC 8725, section 2.4), a header in UTF-8 without duplicate members (RFC 8725, section 3.10).
     """
-    if len(token) > MAX_TOKEN_BYTES:
+    if len(text) > MAX_TOKEN_BYTES:
         raise InvalidToken(f"the token is longer than {MAX_TOKEN_BYTES} bytes")
-    match = _COMPACT.fullmatch(token)
+    match = _COMPACT.fullmatch(text)
     if match is None:
         raise InvalidToken("the token is not a signed JWT")
     header, payload, signature = match.groups()
-    return Jws(_object(header), _object(payload), token[: match.end(2)], _decoded(signature))
+    return Compact(_object(_decoded(header)), _decoded(payload), text[: match.end(2)], _decoded(signature))
+
+
+def parse(token: bytes) -> Jws:
+    """Return the parts of *token*, whose payload must be an object as its header is. Raises InvalidToken."""
+    parts = take_apart(token)
+    return Jws(parts.header, _object(parts.payload), parts.signed, parts.signature)
+
+
+def verify(parts: Compact | Jws, key: VerificationKey) -> None:
+    """Return when *key* made the signature. Raises InvalidToken when not, and when the header names another algorithm.
+
+    The key alone decides which algorithm it is (RFC 8725, section 3.1).
+    """
+    if parts.header.get("alg") != key.algorithm:
+        raise InvalidToken(f"the token is signed with another algorithm than {key.algorithm}")
+    try:
+        key.check(parts.signature, parts.signed)
+    except InvalidSignature as exc:
+        raise InvalidToken("the signature of the token is wrong") from exc
 
 
 def sign(key: SigningKey, header: dict[str, str], payload: dict[str, Any]) -> bytes:
@@ -74,7 +104,7 @@ def _decoded(text: bytes) -> bytes:
 def _object(text: bytes) -> dict[str, Any]:
     # Decoding first, because json.loads would take UTF-16 and UTF-32 as well. Deep nesting is a RecursionError.
     try:
-        value = _json.decode(_decoded(text).decode())
+        value = _json.decode(text.decode())
     except (ValueError, RecursionError) as exc:
         raise InvalidToken("the token holds something else than plain JSON") from exc
     if not isinstance(value, dict):

@@ -11,14 +11,36 @@ from entrepot.chassis.limits import Rate
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """How many requests may be made in each *day* of UTC."""
+
+    day: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A rate and a quota that many clients have; each of them uses up its own."""
+
+    name: str
+    rate: Rate | None = None
+    quota: Quota | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
-    """A program of a partner that may call the gateway; its name is unique in the catalog (the OAuth ``client_id``)."""
+    """A program of a partner that may call the gateway; its name is unique in the catalog (the OAuth ``client_id``).
+
+    Its own *rate* and *quota* stand before those of its *plan*. Only with *api_keys* may it use API keys.
+    """
 
     name: str
     partner: str
     scopes: frozenset[str]
     rate: Rate | None = None
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    quota: Quota | None = None
+    plan: str | None = None
+    api_keys: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,13 @@
-"""What is refused although its signature is good, in a file that works without a database.
+"""What is refused although its signature is good, in two files that work without a database.
 
-A line of JSON for each revocation, appended and synced before it counts. Every worker has all of it in memory and
-reads the tail when the file has grown. A line that was cut off (kill -9, disk full) never counted: it is ignored, and
-cut away by the next append. Times are seconds since 1970.
+Lines of JSON are appended to the first, and synced before they count; every worker has them in memory and reads the
+tail when the file has grown (``entrepot.identity.journal``). From time to time the single tokens among them go to the
+second, which all workers map (``entrepot.identity.revoked_ids``), and lines that nothing needs any more go away.
 
-A client or partner is revoked up to a second, the *cutoff*: tokens whose ``iat`` lies in that second or before are
-refused, for ``iat`` is a whole second and does not say what came first within it. Whoever issues waits for the next
-second (``entrepot.identity.desk``), so that a token made after a revocation works.
+A client, a partner or everybody is revoked up to a second, the *cutoff*: tokens whose ``iat`` lies in that second or
+before are refused, for ``iat`` is a whole second and does not say what came first within it. Whoever issues waits for
+the next second (``entrepot.identity.issuing``), so that a token made after a revocation works. A line of its own lifts
+the cutoffs before it; those after it count.
 """
 
 from __future__ import annotations
@@ -14,233 +15,285 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from threading import Lock
 
-import orjson
-
-from entrepot.errors import BadRequest, StoreUnavailable
+from entrepot.errors import StoreUnavailable
 from entrepot.identity.claims import Claims
-from entrepot.identity.durable import sync_directory, write_all, write_private
+from entrepot.identity.durable import sync_directory
+from entrepot.identity.journal import Counter, Journal
+from entrepot.identity.refused import (
+    KEPT_S,
+    KINDS,
+    NEVER,
+    CallerKind,
+    CutoffKind,
+    Entry,
+    Kind,
+    Lift,
+    Refused,
+    Revocation,
+    Switch,
+    entry_of,
+    line_of,
+    living,
+    revoked_token,
+)
+from entrepot.identity.revoked_ids import RevokedIds, id_of, record_of, write_ids
+
+__all__ = [
+    "KEPT_S", "KINDS", "CallerKind", "Counter", "CutoffKind", "Kind", "Lift", "Revocation", "Revocations", "Switch",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 
-Kind = Literal["jti", "client", "partner"]
-KINDS = get_args(Kind)
-MAX_VALUE_CHARS = 255
-# How long an entry stays after its tokens have expired, for the sake of clocks.
-KEPT_S = 86_400.0
+REVOCATIONS, IDS = "revocations", "revocations.ids"
+"""The names of the files in the directory of the store; the first is also that of their counter."""
 
-
-class Counter(Protocol):
-    """A number that all processes of the host see, and that only grows."""
-
-    def read(self) -> int:
-        """Return the present value."""
-
-    def bump(self) -> object:
-        """Add one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """A token (by its jti), or the tokens of a client or partner up to *cutoff*, that are refused.
-
-    *expires_at*: by then all of these tokens have expired. *by* says who did it.
-    """
-
-    kind: Kind
-    value: str
-    revoked_at: float
-    expires_at: float
-    cutoff: int | None = None
-    by: str = ""
-
-
-class _Refused:
-    """What the lines say, as sets to look into."""
-
-    __slots__ = ("cutoffs", "jtis")
-
-    def __init__(self) -> None:
-        self.jtis: set[str] = set()
-        self.cutoffs: dict[str, dict[str, int]] = {"client": {}, "partner": {}}
-
-    def add(self, lines: Iterable[bytes]) -> None:
-        for line in lines:
-            entry = _entry(line)
-            if entry is None:
-                log.error("a line of the revocations cannot be read and is left out", extra={"bytes": len(line)})
-            elif entry["kind"] == "jti":
-                self.jtis.add(entry["value"])
-            else:
-                known = self.cutoffs[entry["kind"]]
-                known[entry["value"]] = max(entry["cutoff"], known.get(entry["value"], -1))
-
-    def holds(self, revocation: Revocation) -> bool:
-        if revocation.cutoff is None:
-            return revocation.value in self.jtis
-        return self.cutoffs[revocation.kind].get(revocation.value, -1) >= revocation.cutoff
+# When there is enough to do that it is worth writing all ids anew.
+WORTHWHILE_BYTES = 1_048_576
+WORTHWHILE_AGE_S = 86_400.0
 
 
 class Revocations:
-    """The revocations in the file at *path*; *counter* tells other processes of a new one.
+    """The revocations in the file at *path* and, of very many tokens, in ``ids`` beside it; *counter* tells of changes.
 
-    Nothing is read before ``load`` or ``refresh``. *version* grows with what this process has read or added. Survives
-    a fork.
+    Nothing is read before ``load`` or ``refresh``. *version* grows with what this process has read or added. For
+    several threads; survives a fork.
     """
 
     def __init__(self, path: Path, counter: Counter) -> None:
-        self.version = 0
         self._path = path
+        self._ids_path = path.with_name(f"{path.name}.ids")
+        self._refused = Refused()
+        self._journal = Journal(path, counter, self._refused.add)
+        self.has_changed = self._journal.has_changed
+        """Tell whether another process has revoked something since the last look; one load from memory."""
         self._counter = counter
-        self._seen: int | None = None
-        self._refused = _Refused()
-        # Kept open: as long as it is, a new file cannot come to the same inode.
-        self._descriptor: int | None = None
-        self._read_bytes = 0
+        # The newest first. There is a second one only when someone has put a former one back.
+        self._ids: tuple[RevokedIds, ...] = ()
+        self._ids_seen: tuple[int, int] | None = None
+        # Whether lines may have come and gone, gathered, that this process has not seen.
+        self._missed = True
+        self._door = Lock()
 
     @property
-    def changed(self) -> bool:
-        """Whether another process has revoked something since the last look; one load from memory."""
-        return self._counter.read() != self._seen
+    def version(self) -> int:
+        """How many changes this process has seen."""
+        return self._refused.version
+
+    @property
+    def gathered_at(self) -> float:
+        """When the ids of single tokens were last gathered; 0.0 when they never were, or their file was lost."""
+        return self._ids[0].written_at if self._ids else 0.0
 
     def load(self) -> None:
-        """Read the file; one that is not there holds nothing. Raises StoreUnavailable."""
+        """Read the files; one that is not there holds nothing. Raises StoreUnavailable."""
         self.refresh()
 
     def refresh(self) -> bool:
-        """Read what was appended, and return whether there was anything. Raises StoreUnavailable.
+        """Read what was added, and return whether there was anything. Raises StoreUnavailable.
 
         Looks at the size of the file too: whoever was killed between append and counter has revoked all the same.
         """
-        seen = self._counter.read()
-        with self._told():
-            grown = self._read()
-        self._seen = seen
-        return grown
+        with self._door:
+            before, self._missed = self.version, not self._journal.is_open
+            self._journal.refresh()
+            with self._told():
+                # After the lines: those that are gone from them stand here already.
+                self._read_ids()
+            return self.version != before
+
+    # -- what is refused
+
+    def refusal(self, claims: Claims) -> str:
+        """Return why the token or API key with *claims* is refused; empty when it is not."""
+        if not claims.kid:
+            if claims.jti in self._refused.keys:
+                return "the API key was revoked"
+        elif self._has_jti(claims.jti):
+            return "the token was revoked"
+        return self._refused.refusal(claims)
+
+    def refusal_of_owner(self, claims: Claims) -> str:
+        """Return the same as far as it concerns the client or partner as a whole."""
+        return self._refused.refusal(claims)
 
     def is_revoked(self, claims: Claims) -> bool:
-        """Return whether the token with *claims* is refused."""
-        refused = self._refused
-        return (
-            claims.jti in refused.jtis
-            or claims.issued_at <= refused.cutoffs["client"].get(claims.client, -1)
-            or claims.issued_at <= refused.cutoffs["partner"].get(claims.partner, -1)
-        )
+        """Return whether the token or API key with *claims* is refused."""
+        return bool(self.refusal(claims))
 
-    def holds(self, revocation: Revocation) -> bool:
-        """Return whether *revocation* is in force already, as far as this process has read."""
-        return self._refused.holds(revocation)
+    def disabled(self, client: str, partner: str) -> CallerKind | None:
+        """Return which of the two is disabled, so that *client* may do nothing; None when neither is."""
+        if self._refused.is_disabled("partner", partner):
+            return "partner"
+        return "client" if self._refused.is_disabled("client", client) else None
+
+    def switch(self, kind: CallerKind, name: str) -> Switch | None:
+        """Return since when the client or partner *name* itself is disabled; None when it is not."""
+        switch = self._refused.switches[kind].get(name)
+        return switch if switch is not None and switch.disabled else None
+
+    def switches(self) -> list[Switch]:
+        """Return all clients and partners that are disabled."""
+        known = self._refused.switches.values()
+        return [switch for switches in known for switch in switches.values() if switch.disabled]
+
+    def was_enabled_since(self, kind: CallerKind, name: str, at: float) -> bool:
+        """Return whether the client or partner *name* is known to have been enabled after *at*."""
+        switch = self._refused.switches[kind].get(name)
+        return switch is not None and not switch.disabled and switch.at > at
+
+    def was_lifted_since(self, kind: Kind, value: str, at: float) -> bool:
+        """Return whether the cutoff of *kind* and *value* is known to have been lifted after *at*."""
+        return self._refused.lifted.get((kind, value), at) > at
+
+    def entries(self) -> list[Entry]:
+        """Return what the lines say, without the tokens that were gathered. Raises StoreUnavailable."""
+        with self._told():
+            lines = self._path.read_bytes().split(b"\n")[:-1] if self._path.exists() else []
+        return [entry for entry in map(entry_of, lines) if entry is not None]
 
     def cutoff(self, client: str, partner: str) -> int:
         """Return the last second whose tokens of *client*, of *partner*, are refused; -1 when there is none."""
-        cutoffs = self._refused.cutoffs
-        return max(cutoffs["client"].get(client, -1), cutoffs["partner"].get(partner, -1))
+        return self._refused.cutoff(client, partner)
 
-    def add(self, revocation: Revocation) -> bool:
-        """Put *revocation* on disk and in force; return False when it was in force before, and stays as it was.
+    def own_cutoff(self, kind: CutoffKind, value: str) -> int:
+        """Return the same of what was revoked of *kind* and *value* itself."""
+        return self._refused.own_cutoff(kind, value)
+
+    def holds(self, entry: Entry) -> bool:
+        """Return whether *entry* is in force already, as far as this process has read."""
+        if isinstance(entry, Lift):
+            return self._refused.own_cutoff(entry.kind, entry.value) == NEVER
+        if isinstance(entry, Switch):
+            return self._refused.is_disabled(entry.kind, entry.value) == entry.disabled
+        if entry.kind == "jti":
+            return self._has_jti(entry.value)
+        if entry.kind == "key":
+            return entry.value in self._refused.keys
+        return entry.cutoff is not None and self._refused.own_cutoff(entry.kind, entry.value) >= entry.cutoff
+
+    def missing(self, jtis: Collection[str]) -> set[str]:
+        """Return those of *jtis* that are not in force as single tokens, as far as this process has read."""
+        left = {id_of(jti): jti for jti in jtis if not self._refused.has_jti(jti)}
+        for ids in self._ids:
+            left = {id_: left[id_] for id_ in ids.missing(list(left))}
+        return set(left.values())
+
+    def since(self, version: int) -> list[str | None] | None:
+        """Return what came after *version*: tokens by their jti, None for what concerns many; None: anything may have.
+
+        A secret or API key is not among it.
+        """
+        return self._refused.since(version)
+
+    def _has_jti(self, jti: str) -> bool:
+        return self._refused.has_jti(jti) or (bool(self._ids) and self._is_gathered(id_of(jti)))
+
+    def _is_gathered(self, id_: bytes) -> bool:
+        return any(id_ in ids for ids in self._ids)
+
+    # -- changes
+
+    def add(self, entry: Entry) -> bool:
+        """Put *entry* on disk and in force; return False when it was in force before, and stays as it was.
 
         Raises BadRequest for a value that cannot be a name, StoreUnavailable when the disk does not take it.
         """
-        line = _line(revocation)
-        with self._told():
-            with self._locked() as descriptor:
-                self._read()
-                new = not self._refused.holds(revocation)
-                if new:
-                    self._append(descriptor, line)
-                    self._read()
-            self._counter.bump()
-        return new
+        return self.add_all([entry]) == 1
 
-    def compact(self, now: float) -> int:
-        """Take out what no living token needs any more, and return how many lines that were. Raises StoreUnavailable.
+    def add_all(self, entries: Sequence[Entry]) -> int:
+        """Put *entries* on disk and in force at once; return how many were not in force before.
 
-        Whoever reads notices the new file. For the master, before it serves.
+        Raises BadRequest for a value that cannot be a name, StoreUnavailable when the disk does not take them.
         """
+        lines = [(entry, line_of(entry)) for entry in entries]
+        new: list[bytes] = []
+
+        def make() -> bytes:
+            self._read_ids()
+            new.extend(line for entry, line in lines if not self.holds(entry))
+            return b"\n".join(new)
+
+        with self._door:
+            self._missed = not self._journal.is_open
+            self._journal.add(make)
+        return len(new)
+
+    # -- compaction
+
+    def compact(self, now: float, *, is_whole: bool = False) -> int:
+        """Take out what no living token needs any more, and return how many lines there are fewer.
+
+        *is_whole*: all that the database knows is in force; before that was so once, single tokens stay in their lines.
+        Others wait for this only while the lines are written, not while the ids are. Raises StoreUnavailable.
+        """
+        with self._door, self._told(), self._alone():
+            self._missed = not self._journal.is_open
+            self._journal.refresh()
+            self._read_ids()
+            if not is_whole and not self._ids:
+                return self._journal.rewrite(lambda lines: living(lines, now))
+            return self._gather(now)
+
+    def compact_when_due(self, now: float) -> int:
+        """Do the same when it is worthwhile: there is much in the lines, or it was not done for a day."""
         with self._told():
-            if not self._path.exists():
-                return 0
-            with self._locked():
-                lines = self._path.read_bytes().split(b"\n")[:-1]
-                kept = _living(lines, now)
-                if len(kept) == len(lines):
-                    return 0
-                write_private(self._path, b"".join(line + b"\n" for line in kept))
-            self._counter.bump()
-        self.refresh()
-        return len(lines) - len(kept)
+            size = self._path.stat().st_size if self._path.exists() else 0
+        is_due = size >= WORTHWHILE_BYTES or now - self.gathered_at >= WORTHWHILE_AGE_S
+        return self.compact(now) if is_due else 0
 
-    def close(self) -> None:
-        """Close the file; what was read stays in force."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-        self._descriptor = None
+    def _gather(self, now: float) -> int:
+        lines = self._path.read_bytes().split(b"\n")[:-1] if self._path.exists() else []
+        records, named = [record for ids in self._ids for record in ids.living(now - KEPT_S)], []
+        for line in lines:
+            token = revoked_token(line)
+            if token is None:
+                named.append(line)
+            elif token[1] + KEPT_S > now:
+                records.append(record_of(*token))
+        ready = self._ids_path.with_name(f"{self._ids_path.name}.ready")
+        write_ids(ready, records, follows=self._ids[0].serial if self._ids else 0, written_at=now)
 
-    def _read(self) -> bool:
+        def rest(found: Sequence[bytes]) -> Sequence[bytes]:
+            ready.replace(self._ids_path)
+            sync_directory(self._ids_path.parent)
+            # Someone may have put another file in place of this one; then nothing is known of its lines.
+            kept = [*named, *found[len(lines) :]] if found[: len(lines)] == lines else found
+            return living(kept, now)
+
+        gone = self._journal.rewrite(rest) if lines else len(rest([]))
+        self._read_ids()
+        return gone
+
+    def _read_ids(self) -> None:
         try:
-            status = self._path.stat()
+            status = self._ids_path.stat()
         except FileNotFoundError:
-            return False  # nothing was ever revoked, or someone took the file: what is known stays in force
-        if self._descriptor is None or not os.path.samestat(status, os.fstat(self._descriptor)):
-            return self._read_anew()
-        if status.st_size < self._read_bytes:
-            return self._read_anew()
-        return self._read_tail(self._descriptor)
-
-    def _read_anew(self) -> bool:
-        # What is known stays known: a file that was compacted holds less, and so does one that someone took away.
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        self.close()
-        self._descriptor, self._read_bytes = descriptor, 0
-        return self._read_tail(descriptor)
-
-    def _read_tail(self, descriptor: int) -> bool:
-        size = os.fstat(descriptor).st_size
-        if size == self._read_bytes:
-            return False
-        *lines, torn = os.pread(descriptor, size - self._read_bytes, self._read_bytes).split(b"\n")
-        self._refused.add(lines)
-        self._read_bytes = size - len(torn)
-        self.version += bool(lines)
-        return bool(lines)
-
-    def _append(self, descriptor: int, line: bytes) -> None:
-        # Everything up to here was read under the lock; what follows is half a line.
-        whole = self._read_bytes
-        os.ftruncate(descriptor, whole)
-        try:
-            write_all(descriptor, line)
-            os.fsync(descriptor)
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(descriptor, whole)
-            raise
-        if whole == 0:
-            sync_directory(self._path.parent)
+            return  # someone took the file: what is known stays in force
+        seen = (status.st_ino, status.st_mtime_ns)
+        if seen == self._ids_seen:
+            return
+        ids = RevokedIds(self._ids_path)
+        self._ids_seen = seen
+        is_newer = not self._ids or ids.serial > self._ids[0].serial
+        is_next = bool(self._ids) and ids.follows == self._ids[0].serial
+        self._refused.age(seamless=is_next and not self._missed)
+        self._ids = (ids,) if is_newer else (*self._ids, ids)
 
     @contextmanager
-    def _locked(self) -> Iterator[int]:
-        """Give the open file to the one process that may change it; the file of this moment, not one replaced."""
-        while True:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-                if self._is_present(descriptor):
-                    yield descriptor
-                    return
-            finally:
-                os.close(descriptor)
-
-    def _is_present(self, descriptor: int) -> bool:
+    def _alone(self) -> Iterator[None]:
+        """Let no other process compact meanwhile."""
+        lock = self._path.with_name(f"{self._path.name}.lock")
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            return os.path.samestat(self._path.stat(), os.fstat(descriptor))
-        except FileNotFoundError:
-            return False
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -249,37 +302,6 @@ class Revocations:
         except OSError as exc:
             raise StoreUnavailable(f"the revocations in {self._path} cannot be used: {exc.strerror}") from exc
 
-
-def _line(revocation: Revocation) -> bytes:
-    if not 0 < len(revocation.value) <= MAX_VALUE_CHARS:
-        raise BadRequest(f"a {revocation.kind} has 1 to {MAX_VALUE_CHARS} characters, not {len(revocation.value)}")
-    try:
-        return orjson.dumps(revocation) + b"\n"
-    except orjson.JSONEncodeError as exc:
-        raise BadRequest(f"this cannot be a {revocation.kind}: it is not text") from exc
-
-
-def _entry(line: bytes) -> dict[str, Any] | None:
-    try:
-        entry = orjson.loads(line)
-        kind, value, cutoff, expires_at = entry["kind"], entry["value"], entry["cutoff"], entry["expires_at"]
-    except (ValueError, TypeError, KeyError):
-        return None
-    fits = cutoff is None if kind == "jti" else isinstance(cutoff, int)
-    if fits and kind in KINDS and isinstance(value, str) and isinstance(expires_at, int | float):
-        return entry  # type: ignore[no-any-return]
-    return None
-
-
-def _living(lines: Iterable[bytes], now: float) -> list[bytes]:
-    """Return the *lines* that some token still needs, of each client and partner the last; unreadable ones stay."""
-    kept: dict[object, tuple[int, bytes]] = {}
-    for line in lines:
-        entry = _entry(line)
-        if entry is None:
-            kept[line] = (0, line)
-        elif entry["expires_at"] + KEPT_S > now:
-            name, cutoff = (entry["kind"], entry["value"]), entry["cutoff"] or 0
-            if name not in kept or kept[name][0] < cutoff:
-                kept[name] = (cutoff, line)
-    return [line for _, line in kept.values()]
+    def close(self) -> None:
+        """Close the files; what was read stays in force."""
+        self._journal.close()

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice, zip_longest
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, func, literal_column, null, or_, select
+from sqlalchemy import Connection, case, func, null, select
 
 from entrepot.ledger.codec import value_of
-from entrepot.ledger.entries import ClaimRequest, Lease, PlanText, Renewal
-from entrepot.ledger.pauses import end_of_hold, held_clients
+from entrepot.ledger.entries import LOST, ClaimRequest, Lease, PlanText, Renewal
+from entrepot.ledger.pauses import end_of_hold
 from entrepot.ledger.statements import ListStatement, Statement, param
+from entrepot.ledger.states import SENDING
 from entrepot.store.ledger import attempts, plans, transactions
 
-__all__ = ["ClaimRequest", "Renewal", "claim", "next_due", "reclaim", "renew"]
+__all__ = ["ClaimRequest", "Renewal", "claim", "next_due", "renew", "suspects"]
 
 FARTHEST_S = 31 * 86_400.0
 """Nothing is due later than this from now; what is, was noted by a clock that was wrong."""
 
-# A lease that ran out longer ago than this, or runs longer, was noted by another clock, or nobody was there to look.
-OVERDUE_S = 120.0
-LONGEST_S = 3_600.0
+SUSPECT = 3
+"""What so many couriers in a row were lost with may be what ends them."""
 
-_t = transactions.c
+_t, _a = transactions.c, attempts.c
 _UPSTREAM = param("upstream", _t.upstream)
 _NOW = param("now", _t.due_at)
 _DUE = _t.due_at.is_not(None)
@@ -64,13 +64,13 @@ _LEASE = ListStatement(
         transactions.update()
         .where(_t.seq.in_(select(k.c.v)), _DUE)
         .values(
-            state="sending", lease=param("token", _t.lease), leased_until=param("until", _t.leased_until),
+            state=SENDING, lease=param("token", _t.lease), leased_until=param("until", _t.leased_until),
             due_at=null(),
         )
         .returning(
             _t.seq, _t.id, _t.lease, _t.leased_until, _t.partner, _t.client, _t.endpoint, _t.upstream, _t.kind,
             _t.operation_id, _t.plan, _t.facts, _t.body, _t.accepted_at, _t.expires_at, _t.applied, _t.attempts,
-            _t.memory,
+            _t.memory, _t.rests_until,
         )
     ),
     "token", "until",
@@ -78,38 +78,17 @@ _LEASE = ListStatement(
 _PLANS = ListStatement(
     plans.c.digest, lambda k: select(plans.c.digest, plans.c.document).where(plans.c.digest.in_(select(k.c.v)))
 )
-_OVERDUE = Statement(
-    transactions.update()
-    .where(or_(_t.leased_until < param("since", _t.leased_until), _t.leased_until > param("latest", _t.leased_until)))
-    .values(leased_until=param("until", _t.leased_until)),
-    "since", "latest", "until",
-)  # fmt: skip
-_RUN_OUT = Statement(
-    select(_t.seq, _t.client).where(_t.leased_until <= param("now", _t.leased_until)).with_for_update(), "now"
-)
-_NOTE_LOST = ListStatement(
-    _t.seq,
-    lambda k: attempts.insert().from_select(
-        ["transaction_seq", "number", "courier", "started_at", "ended_at", "outcome", "status", "code", "detail"],
-        select(
-            _t.seq, _t.attempts + 1, literal_column("''"), _t.leased_until, _t.leased_until,
-            literal_column("'transient'"), literal_column("503"), literal_column("'courier-lost'"),
-            literal_column("'whoever tried it was lost before it could say what came of it'"),
-        ).where(_t.seq.in_(select(k.c.v))),
-    ),
-)  # fmt: skip
-_TAKE_BACK = ListStatement(
-    _t.seq,
+_LOST = ListStatement(
+    _a.transaction_seq,
     lambda k: (
-        transactions.update()
-        .where(_t.seq.in_(select(k.c.v)))
-        .values(
-            state=param("state", _t.state), reason=param("reason", _t.reason), due_at=param("due_at", _t.due_at),
-            applied="unknown", attempts=_t.attempts + 1, lease=null(), leased_until=null(),
-        )
+        select(_a.transaction_seq)
+        .join(transactions, _t.seq == _a.transaction_seq)
+        .where(_a.transaction_seq.in_(select(k.c.v)), _a.number > _t.attempts - param("least", _t.attempts))
+        .group_by(_a.transaction_seq)
+        .having(func.count(case((_a.code == LOST, 1))) >= param("least", _t.attempts))
     ),
-    "state", "reason", "due_at",
-)  # fmt: skip
+    "least",
+)
 _HOLDERS = ListStatement(
     _t.seq,
     lambda k: select(_t.seq, _t.lease).where(_t.seq.in_(select(k.c.v)), _t.lease.is_not(None)).with_for_update(),
@@ -138,22 +117,9 @@ def renew(connection: Connection, items: Sequence[Renewal], _now: float) -> list
     return ours
 
 
-def reclaim(connection: Connection, now: float, grace_s: float = 30.0) -> int:
-    """Take back what is leased to couriers that were lost, and return how much: it may have been sent, or not.
-
-    To be called every few seconds. A lease that ran out minutes ago, or runs for impossibly long, lasts *grace_s* from
-    now first: when the clock has jumped, its holder is well and renews it meanwhile.
-    """
-    _OVERDUE.run(connection, now - OVERDUE_S, now + LONGEST_S, now + grace_s)
-    run_out: Sequence[Any] = _RUN_OUT.run(connection, now).all()
-    lost: dict[int, str] = {row.seq: row.client for row in run_out}
-    if not lost:
-        return 0
-    held = held_clients(connection, set(lost.values()), now)
-    _NOTE_LOST.run(connection, lost)
-    _TAKE_BACK.run(connection, [seq for seq, client in lost.items() if client not in held], "waiting", None, now)
-    _TAKE_BACK.run(connection, [seq for seq, client in lost.items() if client in held], "held", "client", None)
-    return len(lost)
+def suspects(connection: Connection, seqs: Iterable[int], *, least: int = SUSPECT) -> set[int]:
+    """Return which of *seqs* the last *least* couriers that had them were lost with."""
+    return {row[0] for row in _LOST.rows(connection, seqs, least)}
 
 
 def next_due(connection: Connection, upstream: str) -> float | None:
@@ -175,7 +141,9 @@ def _claim(connection: Connection, request: ClaimRequest, now: float) -> list[Le
     rows = _LEASE.rows(connection, order, str(uuid4()), now + request.lease_s)
     rows.sort(key=lambda row: order[row[0]])
     documents = {row[0]: row[1] for row in _PLANS.rows(connection, (row[10] for row in rows))}
-    return [_lease(row, PlanText(row[10], documents[row[10]])) for row in rows]
+    tried = [row[0] for row in rows if row[16] >= SUSPECT and row[15] == "unknown"]
+    suspected = suspects(connection, tried)
+    return [_lease(row, PlanText(row[10], documents[row[10]]), row[0] in suspected) for row in rows]
 
 
 def _choose(connection: Connection, request: ClaimRequest, now: float) -> list[int]:
@@ -200,9 +168,10 @@ def _of_partner(connection: Connection, request: ClaimRequest, partner: str, now
     return [row[0] for row in _OF_PARTNER.run(connection, request.upstream, partner, now, most)]
 
 
-def _lease(row: Any, plan: PlanText) -> Lease:
+def _lease(row: Any, plan: PlanText, is_suspect: bool) -> Lease:
     return Lease(
         seq=row[0], id=row[1], token=row[2], until=row[3], partner=row[4], client=row[5], endpoint=row[6],
         upstream=row[7], kind=row[8], operation_id=row[9], plan=plan, facts=value_of(row[11]), body=row[12] or b"",
         accepted_at=row[13], expires_at=row[14], applied=row[15], attempts=row[16], memory=value_of(row[17]),
+        rests_until=row[18] or 0.0, is_suspect=is_suspect,
     )  # fmt: skip

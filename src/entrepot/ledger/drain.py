@@ -12,6 +12,7 @@ from entrepot.ledger.entries import Hold
 from entrepot.ledger.operate import holds
 from entrepot.ledger.pauses import ALL
 from entrepot.ledger.reading import backlog, partners
+from entrepot.ledger.states import DEAD, DELIVERED
 from entrepot.store.ledger import transactions
 
 WINDOW_S = 60.0
@@ -22,7 +23,8 @@ class Drain:
     """What waits at one upstream: *unfinished* and *bytes* altogether, *oldest* is when the first was accepted.
 
     *rate* is what was delivered a second, over the last minute. *dead* ones wait for an operator. *hold* says why
-    nothing is delivered, if that is so; maintenance holds every upstream.
+    nothing is delivered, if that is so; maintenance holds every upstream. *is_away*: this host leaves it alone, because
+    it has failed.
     """
 
     upstream: str
@@ -32,21 +34,23 @@ class Drain:
     rate: float
     dead: int
     hold: Hold | None = None
+    is_away: bool = False
 
     @property
     def eta_s(self) -> float | None:
         """The seconds until nothing waits if it goes on like this; None when it does not go on."""
         if not self.unfinished:
             return 0.0
-        if self.hold is not None or not self.rate:
+        if self.hold is not None or self.is_away or not self.rate:
             return None
         return self.unfinished / self.rate
 
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """The backlog of all upstreams, each with its *drain*; *maintenance* holds all of them."""
+    """The backlog of all upstreams at the moment *at*, each with its *drain*; *maintenance* holds all of them."""
 
+    at: float
     drains: tuple[Drain, ...]
     maintenance: Hold | None
 
@@ -98,13 +102,13 @@ def outlook(connection: Connection, now: float, known: Sequence[str] = ()) -> Ou
                 hold=held.get(upstream, maintenance),
             )
         )
-    return Outlook(tuple(drains), maintenance)
+    return Outlook(now, tuple(drains), maintenance)
 
 
 def _delivered(connection: Connection, since: float) -> dict[str, int]:
     found = connection.execute(
         select(transactions.c.upstream, func.count())
-        .where(transactions.c.finished_at > since, transactions.c.state == "delivered")
+        .where(transactions.c.finished_at > since, transactions.c.state == DELIVERED)
         .group_by(transactions.c.upstream)
     )
     return {row[0]: row[1] for row in found}
@@ -116,7 +120,7 @@ def _dead(connection: Connection) -> dict[str, int]:
     for partner in partners(connection):
         of_partner = (
             select(transactions.c.upstream, func.count())
-            .where(transactions.c.partner == partner, transactions.c.state == "dead")
+            .where(transactions.c.partner == partner, transactions.c.state == DEAD)
             .group_by(transactions.c.upstream)
         )
         found.update({row[0]: row[1] for row in connection.execute(of_partner)})

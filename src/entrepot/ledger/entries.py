@@ -10,12 +10,15 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from entrepot.ledger.states import Applied, Reason, State
+from entrepot.ledger.states import QUEUED, Applied, Reason, State
 
 Kind = Literal["create", "update", "delete", "call", "relay"]
 Fault = Literal["record", "transient", "upstream"]
 """The class of a fault: about this record (dead at once), passing (tried again), or about the upstream (held)."""
+Gone = Literal["room", "erased"]
 Json = Any
+LOST = "courier-lost"
+WHY_LOST = "whoever tried it was lost before it could say what came of it"
 CLIENT_PREFIX = "client:"
 """Begins the name under which a client is held; no upstream's name can."""
 
@@ -64,9 +67,12 @@ class NewTransaction:
     """Work that a partner wants delivered.
 
     *facts*: ``variables`` (path values by name), ``values`` (what the partner's templates stand for), ``fields`` (the
-    header lines that a relay passes on), ``query``. *order_key* is what ``order`` of the endpoint says, as a digest.
-    *state* is ``queued``, or ``waiting`` with *applied* ``unknown`` for a direct write that did not come to an end;
-    *due_at* is then later than now, and *memory* what the connector noted before that try.
+    header lines that a relay passes on), ``query``, ``path`` (of a create). *order_key* is what ``order`` of the
+    endpoint says, as a digest. *state* is ``queued``, or ``waiting`` for a direct write that was tried and did not come
+    to a good end; *tried* says what is known of that try and those before it; *due_at* is then later than now,
+    and *memory* what the connector noted before it. What is under way, and a call or an update of unknown outcome, is
+    not tried before *due_at* whatever happens: the upstream may be at work on it. *rest_s* is how long it may be so
+    after a call whose worker was lost.
     """
 
     id: str
@@ -84,48 +90,63 @@ class NewTransaction:
     accepted_at: float
     expires_at: float
     due_at: float
-    state: State = "queued"
+    state: State = QUEUED
     applied: Applied = "no"
     reason: Reason | None = None
     memory: dict[str, Json] | None = None
-    attempts: int = 0
+    tried: tuple[Attempt, ...] = ()
+    is_under_way: bool = False
+    rest_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """An answer of known outcome: *fields* are header lines, *body* is what stands in it."""
+    """An answer of known outcome: *fields* are header lines, *body* is what stands in it.
+
+    *gone* says why nothing but the status was kept: there was no room for more, or it was erased.
+    """
 
     status: int
-    fields: bytes
-    body: bytes
+    fields: bytes = b""
+    body: bytes = b""
+    gone: Gone | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
     """One write, and *when* it goes into the ledger.
 
-    ``always``: mode ``queue``. ``behind``: only if work that holds its followers has its ordering key; else it may go
-    directly (``GoOn``), and only its key is claimed: mode ``auto``. ``never``: only its key is claimed: mode
-    ``direct``. ``handed-over``: it went directly, as this transaction, and did not come to an end in time; the key is
+    ``always``: mode ``queue``. ``behind``: only if work that holds its followers has its ordering key, or it rests
+    after a worker that was lost; else it may go directly (``GoOn``), and only its key is claimed: mode ``auto``.
+    ``alone``: never, and it is refused where
+    ``behind`` would queue it: a write on a condition. ``never``: only its key is claimed: mode ``direct``.
+    ``handed-over``: it went directly, as this transaction, and did not come to an end in time; the key is
     its own already, and no quota stops it.
     """
 
     transaction: NewTransaction
     quota: Quota
     key: Claimed | None = None
-    when: Literal["always", "behind", "never", "handed-over"] = "always"
+    when: Literal["always", "behind", "alone", "never", "handed-over"] = "always"
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """It is in the ledger as transaction *id*, and on disk. *replayed*: by an earlier request with the same key.
 
+    *state* is what it begins in, and *due_at* when it may be tried first; None: at once, or when it is released.
     *held_until* is when its upstream gets something again: infinity for nobody knows, None when it is not held.
+    *head_due_at* is when what holds it back by its ordering key is tried next, None when nothing does; it is past, or
+    0.0, when that is at work, and infinity when nobody knows. *ahead* is how many of its partner are not finished.
     """
 
     id: str
     replayed: bool = False
+    state: State = QUEUED
+    due_at: float | None = None
     held_until: float | None = None
+    head_due_at: float | None = None
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +154,13 @@ class GoOn:
     """Nothing is in the way: the write may go directly, as transaction *id*.
 
     *again*: an earlier request with the same key began it and its outcome is not known; *memory* is what was noted.
+    *leased_until* is when the lease of the key ends (Unix time), if it has one.
     """
 
     id: str
     again: bool = False
     memory: dict[str, Json] | None = None
+    leased_until: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +173,14 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It was not accepted: the key is of a request still in work, or of another request; or too much waits."""
+    """It was not accepted: the key is of a request still in work, or of another request; or too much waits.
 
-    why: Literal["in-work", "mismatch", "too-many", "too-large"]
+    Or it may not wait, and is ``behind`` others with its ordering key, or its upstream is ``held``: until *until*,
+    infinity for nobody knows.
+    """
+
+    why: Literal["in-work", "mismatch", "too-many", "too-large", "behind", "held"]
+    until: float | None = None
 
 
 Admission = Accepted | GoOn | Replayed | Refused
@@ -160,7 +188,11 @@ Admission = Accepted | GoOn | Replayed | Refused
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A transaction leased to a courier until *until*. *token* fences: who does not name it changes nothing."""
+    """A transaction leased to a courier until *until*. *token* fences: who does not name it changes nothing.
+
+    Until *rests_until* the upstream may be at work on it, and it must not be tried. *is_suspect*: several couriers in a
+    row were lost with it.
+    """
 
     seq: int
     id: str
@@ -180,11 +212,16 @@ class Lease:
     applied: Applied
     attempts: int
     memory: dict[str, Json] | None = None
+    rests_until: float = 0.0
+    is_suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try, for the record. *outcome* is ``delivered`` or the class of the fault."""
+    """One try, for the record. *outcome* is ``delivered`` or the class of the fault.
+
+    *number* is its place among the tries of its transaction, from 1; 0 until it stands in the ledger.
+    """
 
     courier: str
     started_at: float
@@ -193,13 +230,35 @@ class Attempt:
     status: int
     code: str = ""
     detail: str = ""
+    number: int = 0
+
+
+def lost_try(id_: str, ended_at: float) -> Attempt:
+    """Return the first try of the transaction *id_*, of which nobody can say what came; it was given up at *ended_at*.
+
+    It began when the id was made: see ``new_id``.
+    """
+    started_at = min(int(id_.replace("-", "")[:12], 16) / 1000, ended_at)
+    return Attempt("", started_at, ended_at, "transient", 503, LOST, WHY_LOST)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The unfinished or dead transaction that another one waits for, and when it is tried itself, if that is known."""
+
+    id: str
+    partner: str
+    state: State
+    applied: Applied
+    due_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """A transaction as its partner or an operator sees it.
+    """A transaction as its partner or an operator sees it. *follows* is what it waits for, if it does.
 
-    *follows* is the id of the unfinished or dead transaction that it waits for, if any.
+    *held_until* is when its upstream gets something again: infinity for nobody knows, None when it was never held.
+    *ahead* is how many more of its partner are not finished there.
     """
 
     id: str
@@ -220,16 +279,24 @@ class Sight:
     answer: KeptAnswer | None
     problem: dict[str, Json] | None
     tries: tuple[Attempt, ...] = ()
-    follows: str | None = None
+    follows: Head | None = None
+    held_until: float | None = None
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A direct write that was handed over, and came to a good end after all: *answer*, after the try *attempt*."""
+    """The end of a direct write that was handed over meanwhile, as this transaction.
+
+    *attempt* is the try that was handed over with it, to be repeated from *due_at* on, as it ended. *answer* None: it
+    came to no good end. *again_at* is when it may be tried again of which it is sure that nothing was applied.
+    """
 
     id: str
-    answer: KeptAnswer
     attempt: Attempt
+    answer: KeptAnswer | None = None
+    due_at: float = 0.0
+    again_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +304,8 @@ class Settlement:
     """What came of a lease: the new *state* and what is known of it.
 
     *attempt* None: it was given back untried, and counts as no attempt. *due_at* goes with ``waiting`` and ``queued``.
+    Until *rests_until* the upstream may be at work on it, whatever makes it due before; None: what was known of that
+    stays.
     """
 
     seq: int
@@ -248,6 +317,17 @@ class Settlement:
     reason: Reason | None = None
     answer: KeptAnswer | None = None
     problem: dict[str, Json] | None = None
+    rests_until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many transactions of *client* that came by *endpoint* are accepted and not finished at *upstream*."""
+
+    client: str
+    endpoint: str
+    upstream: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,11 +390,15 @@ class Renewal:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What the connector noted before the first try of a leased transaction."""
+    """What the connector noted before the first try of a leased transaction.
+
+    It is sent now, and the upstream may be at work on it until *rests_until*; None: that does not matter.
+    """
 
     seq: int
     token: str
     memory: dict[str, Json]
+    rests_until: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

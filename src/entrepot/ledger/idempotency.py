@@ -24,6 +24,9 @@ class KeyRow:
     answer: bytes | None
     memory: str | None
     expires_at: float
+    partner: str
+    upstream: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,24 @@ class Again:
     memory: str | None
 
 
+def lives_until(known: KeyRow, *, life_s: float, ended_at: float | None) -> float:
+    """Return until when *known* is remembered: for *life_s* after its transaction was over, and while it is in work.
+
+    *ended_at* is when its transaction was over, infinity while it is not, None when there is none.
+    """
+    last = known.expires_at if ended_at is None else max(known.expires_at, ended_at + life_s)
+    return last if known.leased_until is None else max(last, known.leased_until)
+
+
 Verdict = Accepted | Replayed | Refused | Again | None
 
 
-def judge(known: KeyRow | None, claimed: Claimed, now: float) -> Verdict:
-    """Return what *known* means for *claimed*; None: the key is free. Keys that have expired are."""
-    if known is None or known.expires_at < now:
+def judge(known: KeyRow | None, claimed: Claimed, now: float, *, ended_at: float | None = None) -> Verdict:
+    """Return what *known* means for *claimed*; None: the key is free. Keys whose life is over are: see ``lives_until``.
+
+    *ended_at* is when the transaction of *known* was over.
+    """
+    if known is None or lives_until(known, life_s=claimed.expires_at - now, ended_at=ended_at) < now:
         return None
     if known.request != claimed.request:
         return Refused("mismatch")

@@ -5,35 +5,42 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, and_, case, null, select
+from sqlalchemy import Connection, and_, case, func, null, select
 
-from entrepot.ledger.clients import held_clients, hold_client, release_client
+from entrepot.ledger.clients import (
+    begin_hold,
+    disabled_clients,
+    held_clients,
+    hold_client,
+    release_client,
+    waiting_clients,
+)
 from entrepot.ledger.counts import Counts
 from entrepot.ledger.entries import Hold
-from entrepot.ledger.retention import Eraser, erase
+from entrepot.ledger.retention import Eraser
 from entrepot.ledger.retry import DEFAULT_RETRY
-from entrepot.ledger.revival import AGAIN, let_go, of_waiting_partners
+from entrepot.ledger.revival import AGAIN, STEP, let_go
 from entrepot.ledger.settle import promote
 from entrepot.ledger.statements import ListStatement, param
+from entrepot.ledger.states import CANCELLABLE, CANCELLED, QUEUED, STOPPED
 from entrepot.store.ledger import holds as held
 from entrepot.store.ledger import transactions
 
 __all__ = [
-    "Cancelled", "Eraser", "Hold", "cancel", "erase", "held_clients", "hold", "hold_client", "hold_for_review", "holds",
-    "release", "release_client", "replay", "skip",
+    "Cancelled", "Eraser", "Hold", "begin_hold", "cancel", "disabled_clients", "held_clients", "hold", "hold_client",
+    "holds", "release", "release_client", "replay", "skip", "waiting_clients",
 ]  # fmt: skip
 
 Cancelled = Literal["done", "gone", "sent"]
 
 _t = transactions.c
-_OPEN = ("queued", "waiting", "held", "dead")
 
 _NAMED = ListStatement(
     _t.id,
     lambda k: (
         select(
             _t.seq, _t.id, _t.state, _t.applied, _t.upstream, _t.partner, _t.size, _t.order_key,
-            _t.body.is_(None).label("is_erased"),
+            _t.body.is_(None).label("is_erased"), func.coalesce(func.length(_t.answer), 0).label("answer_size"),
         )
         .where(_t.id.in_(select(k.c.v)))
         .order_by(_t.seq)
@@ -48,6 +55,10 @@ _REVIVE = ListStatement(
         .values(
             **AGAIN,
             finished_at=null(),
+            answer=null(),
+            # Whoever replays a conflict has compared: what was noted before would only find it again.
+            memory=case((_t.reason == "conflict", null()), else_=_t.memory),
+            size=_t.size - func.coalesce(func.length(_t.answer), 0),
             expires_at=case(
                 (_t.expires_at < param("least", _t.due_at), param("least", _t.due_at)), else_=_t.expires_at
             ),
@@ -60,7 +71,7 @@ _CANCEL = ListStatement(
     lambda k: (
         transactions.update()
         .where(_t.seq.in_(select(k.c.v)))
-        .values(state="cancelled", reason=null(), due_at=null(), finished_at=param("now", _t.due_at))
+        .values(state=CANCELLED, reason=null(), due_at=null(), finished_at=param("now", _t.due_at))
     ),
     "now",
 )
@@ -80,10 +91,15 @@ def hold(connection: Connection, upstream: str, reason: str, detail: str, until:
     connection.execute(held.insert().values(upstream=upstream, reason=reason, detail=detail, since=since, until=until))
 
 
-def release(connection: Connection, upstream: str, now: float) -> int:
-    """End the hold of *upstream*, and return how many transactions that were held for it may go again."""
-    connection.execute(held.delete().where(held.c.upstream == upstream))
-    return let_go(connection, and_(_t.upstream == upstream, _t.reason == "upstream"), now)
+def release(connection: Connection, upstream: str, now: float, limit: int = STEP) -> int:
+    """Let *limit* of what was held for *upstream* go again, and return how many may; 0 when all may.
+
+    The hold ends with the last of them.
+    """
+    count = let_go(connection, and_(_t.upstream == upstream, _t.reason == "upstream"), now, limit)
+    if count < limit:
+        connection.execute(held.delete().where(held.c.upstream == upstream))
+    return count
 
 
 def holds(connection: Connection) -> list[Hold]:
@@ -91,31 +107,18 @@ def holds(connection: Connection) -> list[Hold]:
     return [Hold(*row) for row in connection.execute(select(held).order_by(held.c.upstream))]
 
 
-def hold_for_review(connection: Connection, now: float) -> int:  # noqa: ARG001
-    """Hold all that is not finished, and return how much: the database is a copy from the past.
-
-    Nobody knows what has been applied since it was made.
-    """
-    changed = connection.execute(
-        transactions.update()
-        .where(of_waiting_partners(), _t.state.in_(("queued", "waiting", "sending", "held")))
-        .values(state="held", reason="restore", applied="unknown", due_at=null(), lease=null(), leased_until=null())
-    )
-    return int(changed.rowcount)
-
-
-def cancel(connection: Connection, id: str, partner: str | None, now: float) -> Cancelled:  # noqa: A002
-    """Cancel the transaction *id*, unless it may have been applied: ``sent``. ``gone``: *partner* has none of this id.
+def cancel(connection: Connection, id_: str, partner: str | None, now: float) -> Cancelled:
+    """Cancel the transaction *id_*, unless it may have been applied: ``sent``. ``gone``: *partner* has none of this id.
 
     *partner* None stands for an operator. What is dead can be cancelled, too, so that what follows it may go.
     """
-    rows = _NAMED.rows(connection, (id,))
+    rows = _NAMED.rows(connection, (id_,))
     if not rows or partner not in {None, rows[0].partner}:
         return "gone"
     row = rows[0]
-    if row.state == "cancelled":
+    if row.state == CANCELLED:
         return "done"
-    if row.applied != "no" or row.state not in _OPEN:
+    if row.applied != "no" or row.state not in CANCELLABLE:
         return "sent"
     _pass_over(connection, rows, now)
     return "done"
@@ -126,13 +129,13 @@ def replay(connection: Connection, ids: Sequence[str], now: float) -> int:
 
     What was applied is not, and what was erased cannot be.
     """
-    rows = [row for row in _NAMED.rows(connection, ids) if row.state in {"dead", "held"}]
+    rows = [row for row in _NAMED.rows(connection, ids) if row.state in STOPPED]
     rows = [row for row in rows if row.applied != "yes" and not row.is_erased]
     _REVIVE.run(connection, (row.seq for row in rows), now, now + DEFAULT_RETRY.age_s)
     counts = Counts()
     for row in rows:
-        if row.state == "dead":
-            counts.add(row.upstream, row.partner, row.size)
+        counts.take(row.upstream, row.partner, row.state, row.size)
+        counts.put(row.upstream, row.partner, QUEUED, row.size - row.answer_size)
     counts.write(connection)
     promote(connection, _order_keys(rows), now)
     return len(rows)
@@ -140,7 +143,7 @@ def replay(connection: Connection, ids: Sequence[str], now: float) -> int:
 
 def skip(connection: Connection, ids: Sequence[str], now: float) -> int:
     """Give up what is dead or held, applied or not, so that what follows it may go; return how many were given up."""
-    rows = [row for row in _NAMED.rows(connection, ids) if row.state in {"dead", "held"}]
+    rows = [row for row in _NAMED.rows(connection, ids) if row.state in STOPPED]
     _pass_over(connection, rows, now)
     return len(rows)
 
@@ -150,8 +153,8 @@ def _pass_over(connection: Connection, rows: Sequence[Any], now: float) -> None:
     _CANCEL.run(connection, (row.seq for row in rows), now)
     counts = Counts()
     for row in rows:
-        if row.state != "dead":
-            counts.remove(row.upstream, row.partner, row.size)
+        counts.take(row.upstream, row.partner, row.state, row.size)
+        counts.put(row.upstream, row.partner, CANCELLED, row.size)
     counts.write(connection)
     promote(connection, _order_keys(rows), now)
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
 from heapq import merge
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, literal, select
+from sqlalchemy import ColumnElement, Connection, func, literal, null, select
 
 from entrepot.ledger.codec import kept_answer, value_of
-from entrepot.ledger.entries import Attempt, Backlog, Filters, Sight
+from entrepot.ledger.entries import Attempt, Backlog, Filters, Head, Sight, Waiting
+from entrepot.ledger.pauses import INFINITY, end_of_hold
 from entrepot.ledger.statements import ListStatement, head_of
-from entrepot.ledger.states import STATES, State
+from entrepot.ledger.states import HELD, PASSED, READY, STATES, UNFINISHED, State
 from entrepot.store.ledger import attempts, queues, transactions
 
 __all__ = ["Filters", "backlog", "listing", "one"]
@@ -23,31 +26,44 @@ _SIGHT = (
     _t.seq, _t.id, _t.partner, _t.client, _t.endpoint, _t.upstream, _t.kind, _t.operation_id, _t.target, _t.state,
     _t.applied, _t.reason, _t.accepted_at, _t.due_at, _t.finished_at, _t.attempts, _t.answer, _t.problem, _t.order_key,
 )  # fmt: skip
-_SIGHTS = ListStatement(_t.seq, lambda k: select(*_SIGHT).where(_t.seq.in_(select(k.c.v))))
-_WAITING: tuple[State, ...] = ("queued", "sending", "waiting", "held")
+# An answer may be long, and a page has many.
+_LISTED = tuple(null().label("answer") if one is _t.answer else one for one in _SIGHT)
+_ENDS = ListStatement(_t.id, lambda k: select(_t.id, _t.state, _t.finished_at).join(k, k.c.v == _t.id))
+_SIGHTS = ListStatement(_t.seq, lambda k: select(*_LISTED).where(_t.seq.in_(select(k.c.v))))
 
 
-def one(connection: Connection, id: str, partner: str | None) -> Sight | None:  # noqa: A002
-    """Return the transaction *id* with its attempts; None when there is none, or it is not *partner*'s.
+def one(connection: Connection, id_: str, partner: str | None) -> Sight | None:
+    """Return the transaction *id_* with its attempts; None when there is none, or it is not *partner*'s.
 
     *partner* None stands for an operator, who sees all.
     """
-    wanted = select(*_SIGHT).where(_t.id == id)
+    wanted = select(*_SIGHT).where(_t.id == id_)
     row = connection.execute(wanted if partner is None else wanted.where(_t.partner == partner)).first()
     if row is None:
         return None
     tried = connection.execute(
-        select(_a.courier, _a.started_at, _a.ended_at, _a.outcome, _a.status, _a.code, _a.detail)
+        select(_a.courier, _a.started_at, _a.ended_at, _a.outcome, _a.status, _a.code, _a.detail, _a.number)
         .where(_a.transaction_seq == row.seq)
-        .order_by(_a.id)
+        .order_by(_a.number, _a.id)
     )
-    return _sight(row, tries=tuple(Attempt(*values) for values in tried), follows=_head(connection, row))
+    sight = _sight(row, tries=tuple(Attempt(*values) for values in tried), follows=_head(connection, row))
+    if row.state not in UNFINISHED:
+        return sight
+    ours = select(_q.unfinished).where(_q.upstream == row.upstream, _q.partner == row.partner)
+    ahead = (connection.scalar(ours) or 1) - 1
+    return replace(sight, held_until=end_of_hold(connection, row.upstream, -INFINITY), ahead=ahead)
+
+
+def ends(connection: Connection, ids: Iterable[str]) -> dict[str, float]:
+    """Return of those of *ids* that are there when they were over; infinity for what is not, as what is dead."""
+    rows = _ENDS.rows(connection, ids)
+    return {row.id: row.finished_at if row.state in PASSED else INFINITY for row in rows}
 
 
 def listing(connection: Connection, filters: Filters) -> list[Sight]:
-    """Return the transactions that *filters* let through, without their attempts and what they follow.
+    """Return the transactions that *filters* let through, without their answers and attempts and what they follow.
 
-    A page that follows a transaction that is not there any more is empty.
+    A page that follows a transaction that is not there, or is another partner's, is empty.
     """
     seqs = _matching(connection, filters)
     rows = _SIGHTS.rows(connection, seqs)
@@ -75,11 +91,12 @@ def backlog(connection: Connection) -> list[Backlog]:
     ]
 
 
-def waiting_of_clients(connection: Connection) -> dict[str, int]:
-    """Return how many transactions of each client are accepted and not finished, of those that have some."""
+def waiting(connection: Connection) -> list[Waiting]:
+    """Return how much is accepted and not finished, by client, endpoint and upstream."""
     theirs = _t.partner.in_(select(_q.partner).where(_q.unfinished > 0))
-    counts = select(_t.client, func.count()).where(theirs, _t.state.in_(_WAITING)).group_by(_t.client)
-    return {row[0]: row[1] for row in connection.execute(counts.order_by(_t.client))}
+    by = (_t.client, _t.endpoint, _t.upstream)
+    counts = select(*by, func.count()).where(theirs, _t.state.in_(UNFINISHED)).group_by(*by).order_by(*by)
+    return [Waiting(*row) for row in connection.execute(counts)]
 
 
 def partners(connection: Connection) -> list[str]:
@@ -94,7 +111,7 @@ def _matching(connection: Connection, filters: Filters) -> list[int]:
     """Return the ``seq`` of what *filters* let through, in their order."""
     conditions = _conditions(filters)
     if filters.after is not None:
-        last = connection.scalar(select(_t.seq).where(_t.id == filters.after))
+        last = connection.scalar(select(_t.seq).where(_t.id == filters.after, *_of_partner(filters)))
         if last is None:
             return []
         conditions.append(_t.seq > last if filters.oldest_first else _t.seq < last)
@@ -108,6 +125,10 @@ def _matching(connection: Connection, filters: Filters) -> list[int]:
         for state in filters.states or STATES
     ]
     return list(islice(merge(*runs, reverse=not filters.oldest_first), filters.limit))
+
+
+def _of_partner(filters: Filters) -> list[ColumnElement[bool]]:
+    return [] if filters.partner is None else [_t.partner == filters.partner]
 
 
 def _first(connection: Connection, conditions: list[ColumnElement[bool]], filters: Filters) -> list[int]:
@@ -140,10 +161,10 @@ def _ages(
     *shared* are the partners that have work at other upstreams, too: theirs must be looked up in the table, for the
     index does not say where it goes.
     """
-    states: dict[State, int] = dict.fromkeys(_WAITING, 0)
+    states: dict[State, int] = dict.fromkeys(UNFINISHED, 0)
     firsts: list[int] = []
     for partner in waiting:
-        for state in _WAITING:
+        for state in UNFINISHED:
             here = [_t.partner == partner, _t.state == state]
             if partner in shared:
                 here.append(_t.upstream == upstream)
@@ -155,16 +176,16 @@ def _ages(
     return oldest, {state: count for state, count in states.items() if count}
 
 
-def _head(connection: Connection, row: Any) -> str | None:
-    """Return the id of the transaction that *row* waits for."""
-    if row.order_key is None or row.due_at is not None or row.state not in {"queued", "waiting", "held"}:
+def _head(connection: Connection, row: Any) -> Head | None:
+    """Return the transaction that *row* waits for."""
+    if row.order_key is None or row.due_at is not None or row.state not in (*READY, HELD):
         return None
-    head = select(_t.id).where(_t.seq == head_of(literal(row.order_key)), _t.seq < row.seq)
-    found: str | None = connection.execute(head).scalar()
-    return found
+    first = select(_t.id, _t.partner, _t.state, _t.applied, _t.due_at).where(_t.seq == head_of(literal(row.order_key)))
+    found = connection.execute(first.where(_t.seq < row.seq)).first()
+    return None if found is None else Head(*found)
 
 
-def _sight(row: Any, *, tries: tuple[Attempt, ...] = (), follows: str | None = None) -> Sight:
+def _sight(row: Any, *, tries: tuple[Attempt, ...] = (), follows: Head | None = None) -> Sight:
     return Sight(
         id=row.id, partner=row.partner, client=row.client, endpoint=row.endpoint, upstream=row.upstream, kind=row.kind,
         operation_id=row.operation_id, target=row.target, state=row.state, applied=row.applied, reason=row.reason,

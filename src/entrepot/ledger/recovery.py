@@ -4,29 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, or_, select
 
+from entrepot.ledger.revival import STEP
+from entrepot.ledger.statements import ListStatement, param
+from entrepot.ledger.states import WAITING
 from entrepot.store.ledger import queues, transactions
 
+_t = transactions.c
+_HASTEN = ListStatement(
+    _t.seq,
+    lambda k: transactions.update().where(_t.seq.in_(select(k.c.v))).values(due_at=param("now", _t.due_at)),
+    "now",
+)
 
-def hasten(connection: Connection, items: Sequence[str], now: float) -> list[int]:
-    """Make due now what waits to be tried again at each upstream of *items*; return how much that is for each.
 
-    What the upstream may still be at work on waits as before: calls and updates of unknown outcome.
+def hasten(connection: Connection, items: Sequence[str], now: float, limit: int = STEP) -> list[int]:
+    """Make due now *limit* of what waits to be tried again at each upstream of *items*; return how much, 0 when all is.
+
+    What the upstream may still be at work on waits as before.
     """
-    return [_hasten(connection, upstream, now) for upstream in items]
+    return [_hasten(connection, upstream, now, limit) for upstream in items]
 
 
-def _hasten(connection: Connection, upstream: str, now: float) -> int:
-    t = transactions.c
+def _hasten(connection: Connection, upstream: str, now: float, limit: int) -> int:
     # Partner by partner, so that the index finds what is due later, and not all that is due.
     partners = select(queues.c.partner).where(queues.c.upstream == upstream, queues.c.unfinished > 0)
-    at_rest = and_(t.applied == "unknown", t.kind.in_(("call", "update")))
-    waiting = and_(t.state == "waiting", t.due_at > now, ~at_rest)
-    changed = connection.execute(
-        transactions.update()
-        .where(t.upstream == upstream, t.partner.in_(partners), waiting)
-        .values(due_at=now)
-        .execution_options(synchronize_session=False)
-    )
-    return int(changed.rowcount)
+    is_free = or_(_t.rests_until.is_(None), _t.rests_until <= now)
+    waiting = and_(_t.state == WAITING, _t.due_at > now, is_free)
+    wanted = select(_t.seq).where(_t.upstream == upstream, _t.partner.in_(partners), waiting)
+    found = connection.scalars(wanted.limit(limit).with_for_update()).all()
+    _HASTEN.run(connection, found, now)
+    return len(found)

@@ -22,6 +22,7 @@ from sqlalchemy import (
     ScalarSelect,
     Table,
     bindparam,
+    case,
     column,
     func,
     select,
@@ -30,12 +31,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-from entrepot.store.ledger import transactions
+from entrepot.store.ledger import HOLDS_FOLLOWERS, transactions
 
 Values = tuple[Any, ...]
 Build = Callable[[], ClauseElement]
-UNPASSED = text("transactions.order_key IS NOT NULL AND transactions.state NOT IN ('delivered', 'cancelled')")
-"""What holds its followers, in the words of the index; other words would not find it."""
+UNPASSED = text(HOLDS_FOLLOWERS.format("transactions."))
 
 _LIST_SIZES = (1, 4, 16, 64, 256)
 _ROW_SIZES = (1, 4, 16, 64)
@@ -135,6 +135,11 @@ def head_of(order_key: ColumnElement[Any], listed: CTE | None = None) -> ScalarS
         .correlate(listed)
         .scalar_subquery()
     )
+
+
+def due_from(now: BindParameter[Any]) -> ColumnElement[Any]:
+    """Return when a transaction may be tried that may go from *now* on: not while its upstream may be at work on it."""
+    return case((transactions.c.rests_until > now, transactions.c.rests_until), else_=now)
 
 
 def _with_list(

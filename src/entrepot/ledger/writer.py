@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -18,6 +17,7 @@ from sqlalchemy import Connection
 
 from entrepot.chassis.errors import Error
 from entrepot.errors import StoreUnavailable
+from entrepot.store.backend import Clock
 from entrepot.store.engine import Database
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Connection, Sequence[Any], float], Sequence[Any]]
 Done = Callable[[Any], object]
 Deliver = Callable[[Sequence[Callable[[], object]]], None]
-Clock = Callable[[], float]
 Submission = tuple[Handler, Any, Done]
 
 # Longer commits would keep other writers of the database waiting.
@@ -37,7 +36,8 @@ class Writer:
 
     ``handler(connection, items, now)`` returns a result for each item. Each *done* gets its result, or the Error why
     there is none, after the commit; the calls of one commit are handed to *deliver* together, on the writer's thread
-    (without it they are made there). *on_commit* is called after each commit, before that.
+    (without it they are made there). *on_commit* is called after each commit, before that. *clock* gives *now*, the
+    database's if there is none.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Writer:
         *,
         on_commit: Callable[[], object] | None = None,
         deliver: Deliver | None = None,
-        clock: Clock = time.time,
+        clock: Clock | None = None,
     ) -> None:
         self._database = database
         self._on_commit = on_commit
         self._deliver = deliver or call_each
-        self._clock = clock
+        self._clock = clock or database.now
         self._incoming: SimpleQueue[Submission | None] = SimpleQueue()
         self._closed = False
         self._door = threading.Lock()

@@ -24,6 +24,12 @@ from sqlalchemy import (
 
 from entrepot.store.base import Base
 
+# What partial indexes hold, as a format of the table's name with its dot. A query that asks in other words does not
+# find the index.
+HOLDS_FOLLOWERS = "{0}order_key IS NOT NULL AND {0}state NOT IN ('delivered', 'cancelled')"
+HAS_BODY = "{0}state IN ('delivered', 'cancelled') AND {0}size > 0"
+HAS_ANSWER = "{0}size > 0"
+
 _serial = BigInteger().with_variant(Integer, "sqlite")
 
 plans = Table(
@@ -49,11 +55,11 @@ transactions = Table(
     Column("target", Text, nullable=False, comment="Method and target of the request, as it was sent."),
     Column("facts", Text, nullable=False, comment="JSON: path values, the partner's values, header lines to pass on."),
     Column("body", LargeBinary, comment="As it was sent; dropped some days after the end."),
-    Column("size", Integer, nullable=False, comment="Bytes counted for the partner: body and facts."),
+    Column("size", Integer, nullable=False, comment="Bytes counted for the partner: body, facts, answer."),
     Column("order_key", String(64), comment="Work with the same is delivered in order; null: in any order."),
     Column("state", String(10), nullable=False),
     Column("applied", String(7), nullable=False),
-    Column("reason", String(16), comment="Why it is held: upstream, conflict, client or restore."),
+    Column("reason", String(16), comment="Why it is held: upstream, conflict or client."),
     Column("due_at", Float, comment="When it may be tried; null while it follows another, is held, sent, or finished."),
     Column("accepted_at", Float, nullable=False),
     Column("expires_at", Float, nullable=False, comment="A failure after this is the last."),
@@ -62,6 +68,10 @@ transactions = Table(
     Column("lease", String(36), comment="Whoever holds it names this to settle it."),
     Column("leased_until", Float),
     Column("memory", Text, comment="JSON: what the connector noted before the first try."),
+    Column(
+        "rests_until", Float,
+        comment="The upstream may be at work on it until then, so that it is not tried before; null: it is not.",
+    ),
     Column("answer", LargeBinary, comment="JSON: status, header lines, data; once delivered."),
     Column("problem", Text, comment="JSON: the problem as partners see it, of the last failure."),
     CheckConstraint(
@@ -77,8 +87,7 @@ transactions = Table(
     # The next of an ordering key, and whether there is one at all. A dead head is part of it: it holds the others.
     Index(
         "ix_transactions_order", "order_key", "seq",
-        sqlite_where=text("order_key IS NOT NULL AND state NOT IN ('delivered', 'cancelled')"),
-        postgresql_where=text("order_key IS NOT NULL AND state NOT IN ('delivered', 'cancelled')"),
+        sqlite_where=text(HOLDS_FOLLOWERS.format("")), postgresql_where=text(HOLDS_FOLLOWERS.format("")),
     ),
     Index(
         "ix_transactions_leases", "leased_until",
@@ -88,13 +97,14 @@ transactions = Table(
         "ix_transactions_finished", "finished_at",
         sqlite_where=text("finished_at IS NOT NULL"), postgresql_where=text("finished_at IS NOT NULL"),
     ),
-    # Of what is finished, that which still has a body: what has lost it is not looked at again.
+    # Of what is over, that which still has a body: what has lost it is not looked at again.
     Index(
-        "ix_transactions_bodies", "state", "finished_at",
-        sqlite_where=text("finished_at IS NOT NULL AND body IS NOT NULL"),
-        postgresql_where=text("finished_at IS NOT NULL AND body IS NOT NULL"),
+        "ix_transactions_bodies", "partner", "finished_at",
+        sqlite_where=text(HAS_BODY.format("")), postgresql_where=text(HAS_BODY.format("")),
     ),
     Index("ix_transactions_partner", "partner", "state", "seq"),
+    # Whether a plan is named yet; also asked by the database itself when one is dropped.
+    Index("ix_transactions_plan", "plan"),
 )  # fmt: skip
 
 attempts = Table(
@@ -119,6 +129,8 @@ queues = Table(
     Column("partner", String(255), primary_key=True),
     Column("unfinished", Integer, nullable=False, comment="Transactions accepted and not finished."),
     Column("bytes", BigInteger, nullable=False, comment="Their sizes."),
+    Column("dead_bytes", BigInteger, nullable=False, comment="The sizes of dead transactions."),
+    Column("kept_bytes", BigInteger, nullable=False, comment="Of what is over, and of answers kept for keys."),
     comment="Counted with each change: what is asked for at every acceptance must not be a count of rows.",
 )
 
@@ -133,12 +145,24 @@ idempotency_keys = Table(
     Column("answer", LargeBinary, comment="JSON: status, header lines, body; once it is known."),
     Column("memory", Text, comment="JSON: what the connector noted before the first try."),
     Column("expires_at", Float, nullable=False, index=True),
-)
+    Column("partner", String(255), nullable=False, server_default=text("''"), comment="Empty for what is queued."),
+    Column("upstream", String(80), nullable=False, server_default=text("''"), comment="Empty for what is queued."),
+    Column(
+        "size", Integer, nullable=False, server_default="0",
+        comment="Bytes of the answer; 0 when there is none, or its body is gone.",
+    ),
+    # What a partner's answers are dropped by, the oldest first.
+    Index(
+        "ix_idempotency_keys_answers", "partner", "expires_at",
+        sqlite_where=text(HAS_ANSWER.format("")), postgresql_where=text(HAS_ANSWER.format("")),
+    ),
+)  # fmt: skip
 
 holds = Table(
     "holds",
     Base.metadata,
-    Column("upstream", String(80), primary_key=True, comment="'*' for all: maintenance."),
+    # Room for the prefix of clients, and for the longest name that can be disabled.
+    Column("upstream", String(262), primary_key=True, comment="'*' for all: maintenance; client:NAME for a client."),
     Column("reason", String(16), nullable=False, comment="maintenance or misconfigured."),
     Column("detail", Text, nullable=False),
     Column("since", Float, nullable=False),

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 
 from entrepot.errors import SettingsError, StoreUnavailable
-from entrepot.store.backend import WRITING
+from entrepot.store.backend import WRITING, Clock
 
 # Anybody's number, the same in every release: who holds this advisory lock has the one right to write.
 WRITERS_LOCK = 0x656E7472_65706F74
@@ -19,8 +19,9 @@ WRITERS_LOCK = 0x656E7472_65706F74
 POOL_SIZE = 4
 MORE_CONNECTIONS = 4
 
+_NOW = "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 _WRITERS_TURN = text(
-    "SELECT pg_advisory_xact_lock(:lock), set_config('idle_in_transaction_session_timeout', :idle_ms, true)"
+    f"SELECT pg_advisory_xact_lock(:lock), set_config('idle_in_transaction_session_timeout', :idle_ms, true), {_NOW}"
 )
 
 
@@ -30,21 +31,29 @@ class PostgreSQL:
     # PostgreSQL's READ COMMITTED, the rule for writers, shows each statement another state.
     reading_options: Mapping[str, object] = {"isolation_level": "REPEATABLE READ"}
 
-    def __init__(self, url: URL, busy_timeout_s: float) -> None:
+    def __init__(self, url: URL, busy_timeout_s: float, clock: Clock) -> None:
         if not url.database:
             raise SettingsError("the URL of the store names no database: postgresql+psycopg://user@host/name")
         if find_spec("psycopg") is None:
             raise SettingsError("a store in PostgreSQL needs the driver: pip install 'entrepot[postgresql]'")
-        self.engine = _engine(url.set(drivername="postgresql+psycopg"), busy_timeout_s)
+        self._time = ServerTime(clock)
+        self.engine = _engine(url.set(drivername="postgresql+psycopg"), busy_timeout_s, self._time)
+
+    def now(self) -> float:
+        """Return the server's time: the clocks of the hosts that share it need not agree."""
+        return self._time.now()
 
     @contextmanager
-    def turn(self, connection: Connection) -> Iterator[None]:  # noqa: ARG002
+    def turn(self, connection: Connection) -> Iterator[None]:  # noqa: ARG002 - that of the other engine
         """Do nothing: the server lets writers in one after the other, in the order in which they came."""
         yield
 
-    def give_back(self, connection: Connection, pages: int) -> int:  # noqa: ARG002
+    def give_back(self, connection: Connection, pages: int, *, spare: int) -> int:  # noqa: ARG002 - that of the other engine
         """Return 0: the server's autovacuum looks after its space."""
         return 0
+
+    def forget_log(self) -> None:
+        """Do nothing: the server writes over its log as it goes on."""
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
@@ -59,7 +68,23 @@ class PostgreSQL:
         self.engine.dispose()
 
 
-def _engine(url: URL, busy_timeout_s: float) -> Engine:
+class ServerTime:
+    """The time of a server, reckoned by this host's *clock*: it is seen at each connection and each turn to write."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ahead_s = 0.0
+
+    def now(self) -> float:
+        """Return the server's time, as far as it is known."""
+        return self._clock() + self._ahead_s
+
+    def seen(self, now: float) -> None:
+        """Note that it is *now* at the server."""
+        self._ahead_s = now - self._clock()
+
+
+def _engine(url: URL, busy_timeout_s: float, time: ServerTime) -> Engine:
     wait_ms = max(1, round(busy_timeout_s * 1000))
     engine = create_engine(
         url,
@@ -85,12 +110,15 @@ def _engine(url: URL, busy_timeout_s: float) -> Engine:
                 "SELECT set_config('synchronous_commit', 'on', false)"
                 " WHERE current_setting('synchronous_commit') = 'off'"
             )
+            cursor.execute(f"SELECT {_NOW}")
+            time.seen(cursor.fetchone()[0])
         connection.autocommit = False
 
     def begin(connection: Connection) -> None:
         # Whoever was stopped in mid-transaction loses his session, and with it the right to write.
         if connection.get_execution_options().get(WRITING):
-            connection.execute(_WRITERS_TURN, {"lock": WRITERS_LOCK, "idle_ms": str(wait_ms)})
+            turn = connection.execute(_WRITERS_TURN, {"lock": WRITERS_LOCK, "idle_ms": str(wait_ms)})
+            time.seen(turn.one()[2])
 
     event.listen(engine, "connect", set_up)
     event.listen(engine, "begin", begin)

@@ -2,6 +2,8 @@
 
 A release knows the revisions up to its own head. It runs on its own schema and on that of the next release, which
 only adds (``entrepot.store.migrations``), so that a downgrade by one release needs no change of the database.
+
+Alembic takes a third of a second to come up, so it is imported only where the schema is not the one expected.
 """
 
 from __future__ import annotations
@@ -9,20 +11,24 @@ from __future__ import annotations
 import re
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import Connection, MetaData, inspect, text
 
 from entrepot import store
 from entrepot.errors import StoreUnavailable
 from entrepot.store.base import Base
 from entrepot.store.engine import Database, translated
+from entrepot.store.migrations import versions
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 REVISION = re.compile(r"s(\d+)_(\d+)")
+# Noted once: a worker that is forked while the next release is being unpacked runs the code of its master.
+_REVISIONS = [
+    match[0] for match in (REVISION.match(module.name) for module in iter_modules(versions.__path__)) if match
+]
 
 
 class SchemaStatus(NamedTuple):
@@ -38,6 +44,8 @@ def upgrade(database: Database) -> None:
 
     A newer schema is left as it is when this release runs on it. Raises StoreUnavailable.
     """
+    from alembic import command  # noqa: PLC0415 - see above
+
     with database.migrating() as connection:
         if status_of(connection).pending:
             command.upgrade(alembic_config(connection), "head")
@@ -65,9 +73,19 @@ def prepare(database: Database) -> None:
 
     Raises StoreUnavailable.
     """
+    if _is_at_head(database):
+        return
     if status(database).current is None:
         upgrade(database)
     check_schema(database)
+
+
+def _is_at_head(database: Database) -> bool:
+    head = max(_REVISIONS, key=_parts)
+    with translated(), database.engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return False
+        return connection.scalars(text("SELECT version_num FROM alembic_version")).all() == [head]
 
 
 def metadata() -> MetaData:
@@ -80,6 +98,8 @@ def metadata() -> MetaData:
 
 def alembic_config(connection: Connection) -> Config:
     """Return what Alembic's commands need to work on *connection*; there is no ``alembic.ini``."""
+    from alembic.config import Config  # noqa: PLC0415 - see above
+
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", "entrepot.store:migrations")
     return config
@@ -87,6 +107,9 @@ def alembic_config(connection: Connection) -> Config:
 
 def status_of(connection: Connection) -> SchemaStatus:
     """Return where the schema behind *connection* is. Raises StoreUnavailable when that is not to be told."""
+    from alembic.runtime.migration import MigrationContext  # noqa: PLC0415 - see above
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - likewise
+
     script = ScriptDirectory.from_config(alembic_config(connection))
     order = [revision.revision for revision in script.walk_revisions()][::-1]
     current = MigrationContext.configure(connection).get_current_revision()

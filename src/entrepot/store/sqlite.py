@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import exc as db_exc
 
 from entrepot.chassis.turns import Turns
 from entrepot.errors import SettingsError, StoreUnavailable
-from entrepot.store.backend import WRITING
+from entrepot.store.backend import WRITING, Clock
 
 # Of the time a writer may wait, the part it waits for its turn; then it tries SQLite's own lock for the rest.
 TURN_SHARE = 0.2
@@ -25,6 +26,8 @@ WAL_BYTES = 16 << 20
 # Readers who overlap without end keep it from beginning anew, so with so many bytes a writer waits for those who read.
 WAL_MOST_BYTES = 2 * WAL_BYTES
 READERS_WAIT_MS = 250
+# How many steps of SQLite's machine lie between two words about how far a copy is: some tenths of a second.
+_STEPS_BETWEEN = 1_000_000
 
 _SAFETY = ("journal_mode=WAL", "synchronous=FULL", "trusted_schema=OFF")
 _SPACE = (f"wal_autocheckpoint={CHECKPOINT_PAGES}", f"journal_size_limit={WAL_BYTES}")
@@ -35,17 +38,22 @@ class SQLite:
 
     reading_options: Mapping[str, object] = {}
 
-    def __init__(self, url: URL, busy_timeout_s: float) -> None:
-        path = _path(url)
+    def __init__(self, url: URL, busy_timeout_s: float, clock: Clock) -> None:
+        path = path_of(url)
         try:
             _make_private(path)
             self._turns = Turns(path.with_name(f"{path.name}.turns"))
         except OSError as exc:
             raise StoreUnavailable(f"the database {path} cannot be opened: {exc.strerror}") from exc
+        self._clock = clock
         self._url = url
         self._busy_timeout_s = busy_timeout_s
         self._log = Log(path)
         self.engine = _engine(url, busy_timeout_s * (1 - TURN_SHARE), foreign_keys=True)
+
+    def now(self) -> float:
+        """Return the time of this host: whoever uses the file is on it."""
+        return self._clock()
 
     @contextmanager
     def turn(self, connection: Connection) -> Iterator[None]:
@@ -62,15 +70,22 @@ class SQLite:
             yield
             self._log.shorten(connection)
 
-    def give_back(self, connection: Connection, pages: int) -> int:
-        """Cut at most so many free pages off the file, at the commit, and return how many."""
+    def give_back(self, connection: Connection, pages: int, *, spare: int) -> int:
+        """Cut at most *pages* free pages off the file, at the commit, all but *spare*, and return how many."""
         free = _free_pages(connection)
         driver: Any = connection.connection.driver_connection
-        for _ in range(min(pages, free)):
+        for _ in range(min(pages, free - spare)):
             # One at a time: it is a query that cuts off a page with each of its rows, and the driver fetches but one
             # of a query without columns.
             driver.execute("PRAGMA incremental_vacuum(1)").close()
         return free - _free_pages(connection)
+
+    def forget_log(self) -> None:
+        """Copy the log into the database and empty it; what is committed is safe without it."""
+        # Whoever cannot have it for himself leaves it: it is overwritten as others write.
+        with suppress(db_exc.DBAPIError), self.engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:
@@ -86,6 +101,35 @@ class SQLite:
                     raise StoreUnavailable("the migration leaves rows that refer to nothing; nothing was changed")
         finally:
             engine.dispose()
+
+    def size(self) -> int:
+        """Return how many bytes a copy takes at most."""
+        with self.engine.connect() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one() - _free_pages(connection)
+            return int(pages * connection.exec_driver_sql("PRAGMA page_size").scalar_one())
+
+    def copy(self, target: Path, tell: Callable[[], None]) -> None:
+        """Write the database of this moment to *target*, a new file for its owner alone; not synced.
+
+        Others read and write meanwhile; what they commit is not in it. *tell* is called now and then.
+        """
+
+        def progress() -> None:
+            tell()
+
+        target.touch(mode=0o600, exist_ok=False)
+        with self.engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            driver.set_progress_handler(progress, _STEPS_BETWEEN)
+            try:
+                # VACUUM does not run within a transaction; it is one reading transaction itself. The backup interface
+                # of SQLite would begin anew with every commit of another process (sqlite.org/backup.html).
+                connection.exec_driver_sql("COMMIT")
+                connection.exec_driver_sql("VACUUM INTO ?", (str(target),))
+            finally:
+                # Who was interrupted has no connection any more.
+                if not connection.invalidated:
+                    driver.set_progress_handler(None, 0)
 
     def close(self) -> None:
         """Close all connections and the queue of writers."""
@@ -119,6 +163,11 @@ class Log:
             self._most_bytes = self._most_bytes + WAL_MOST_BYTES if busy else WAL_MOST_BYTES
 
 
+def overwrite_freed(connection: Connection) -> None:
+    """Let what *connection* overwrites or frees not stay in the file (sqlite.org/pragma.html#pragma_secure_delete)."""
+    connection.exec_driver_sql("PRAGMA secure_delete=ON").close()
+
+
 def _engine(url: URL, busy_timeout_s: float, *, foreign_keys: bool) -> Engine:
     engine = create_engine(url, connect_args={"timeout": busy_timeout_s}, pool_timeout=busy_timeout_s)
 
@@ -150,7 +199,8 @@ def _free_pages(connection: Connection) -> int:
     return pages
 
 
-def _path(url: URL) -> Path:
+def path_of(url: URL) -> Path:
+    """Return the file that *url* names. Raises SettingsError for a relative one."""
     path = Path(url.database or "")
     if not path.is_absolute():
         raise SettingsError("the URL of the store needs an absolute path: sqlite:////var/lib/entrepot/entrepot.db")

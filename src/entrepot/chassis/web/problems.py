@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, partial
+from math import ceil
 from typing import Any
 
 from flask import Flask, Response, current_app
@@ -30,7 +31,7 @@ def install(app: Flask) -> None:
     app.register_error_handler(Error, problem_response)
     app.register_error_handler(HTTPException, _answer_http_exception)
     # Extensions register handlers for their own exceptions, before or after this; translated here, none matches.
-    app.handle_user_exception = partial(_translate, app.handle_user_exception)  # type: ignore[method-assign]
+    app.handle_user_exception = partial(_translate, app.handle_user_exception)  # type: ignore[method-assign]  # as meant
 
 
 def problem_response(error: Error, **members: Any) -> Response:
@@ -42,7 +43,7 @@ def problem_response(error: Error, **members: Any) -> Response:
     for name, value in error.headers:
         response.headers.add(name, value)
     if error.retry_after_s is not None:
-        response.headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+        response.headers["Retry-After"] = str(max(1, ceil(error.retry_after_s)))
     return response
 
 
@@ -70,9 +71,13 @@ def _answer_http_exception(exc: HTTPException) -> Response | HTTPException:
 
 def _translate(handle: Callable[[Exception], Any], exc: Exception) -> Any:
     if isinstance(exc, NoAuthorizationError):
-        return handle(TokenError("No access token came with the request", headers=[("WWW-Authenticate", "Bearer")]))
+        return handle(TokenError("No access token came with the request", headers=_challenge()))
     if isinstance(exc, JWTExtendedException | PyJWTError):
         expired = isinstance(exc, ExpiredSignatureError)
         message = "The access token has expired" if expired else "The access token is not valid"
-        return handle(TokenError(message, headers=[("WWW-Authenticate", 'Bearer error="invalid_token"')]))
+        return handle(TokenError(message, headers=_challenge(', error="invalid_token"')))
     return handle(exc)
+
+
+def _challenge(error: str = "") -> list[tuple[str, str]]:
+    return [("WWW-Authenticate", f'Bearer realm="{current_app.name}"{error}')]

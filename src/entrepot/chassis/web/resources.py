@@ -32,7 +32,7 @@ class Api(flask_restful.Api):  # type: ignore[misc]  # Flask-RESTful has no type
         return original_handler(e)
 
 
-class ApiResource(flask_restful.Resource):  # type: ignore[misc]
+class ApiResource(flask_restful.Resource):  # type: ignore[misc]  # it has no types
     """A resource whose methods return data, which goes into the envelope.
 
     A method returns the data alone, ``(data, status)``, ``(data, status, headers)``, or a ready response. A tuple is

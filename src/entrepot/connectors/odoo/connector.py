@@ -127,12 +127,9 @@ class OdooConnector:
         with session.told():
             draft.check()
             listed = [name for name, assigned in draft.values.items() if assigned.field.fields]
-            noted = [repeats.NOTED] if session.is_noted and draft.values else []
+            noted = repeats.noted(draft.values, mapping.set) if session.is_noted and draft.values else []
             row = await self._before(session, mapping, key, [*listed, *noted])
-            lines = {name: row[name] for name in listed}
-            if noted and repeats.is_touched(session.memory, row, lines):
-                await self._check_applied(session, mapping, draft, row, caller)
-            else:
+            if not await self._is_applied(session, mapping, draft, row, caller):
                 session.applied = "no" if session.memory else session.applied
                 await self._check_match(session, mapping, row, if_match)
                 await self._change(session, mapping, draft, row, caller)
@@ -227,7 +224,7 @@ class OdooConnector:
         return found
 
     async def _change(self, session: Session, mapping: ModelMapping, draft: Draft, row: Row, caller: Caller) -> None:
-        lines = {name: row[name] for name, assigned in draft.values.items() if assigned.field.fields}
+        lines = _lines(draft, row)
         writing.check_lines(draft, lines)
         await self._required.check(session, mapping, draft)
         ids = await session.ids_of_keys(draft)
@@ -235,19 +232,25 @@ class OdooConnector:
             return
         keys.check_free(mapping, await keys.holders(session, mapping, draft) - {row["id"]})
         values = draft.values | await self._forced(session, mapping, caller)
-        if session.is_noted:
-            await session.remember(repeats.facts(row, lines))
+        if session.is_noted and not session.memory:
+            await session.remember(await repeats.facts(session, values, ids, row, lines))
         await _write(session, row["id"], values, writing.written(values, ids, lines))
 
-    async def _check_applied(
+    async def _is_applied(
         self, session: Session, mapping: ModelMapping, draft: Draft, row: Row, caller: Caller
-    ) -> None:
-        lines = {name: row[name] for name, assigned in draft.values.items() if assigned.field.fields}
+    ) -> bool:
+        """Tell whether an earlier try was carried out. Raises OutcomeUnclear when others have changed the record."""
+        lines = _lines(draft, row)
+        if not draft.values or not repeats.may_show(session.memory, row, lines):
+            return False
         ids = await session.ids_of_keys(draft)
         values = draft.values | await self._forced(session, mapping, caller)
-        if not await repeats.hold(session, values, ids, row, lines):
+        if await repeats.hold(session, values, ids, row, lines):
+            session.applied = "yes"
+            return True
+        if repeats.is_touched(session.memory, row, lines):
             raise OutcomeUnclear("the record was changed after an earlier try, which may have been carried out or not")
-        session.applied = "yes"
+        return False
 
     async def _shown(self, session: Session, mapping: ModelMapping, record_id: int, done: str) -> Record:
         found = await self._read_back(session, mapping, record_id)
@@ -308,6 +311,10 @@ class OdooConnector:
             return writing.forced(types, domains.filled(mapping.set, caller.values))
         except (TypeError, ValueError) as error:
             raise UpstreamMisconfigured("the catalog forces a value that its field cannot have") from error
+
+
+def _lines(draft: Draft, row: Row) -> dict[str, list[int]]:
+    return {name: row[name] for name, assigned in draft.values.items() if assigned.field.fields}
 
 
 async def _load(session: Session, table: tuple[list[str], list[list[str]]]) -> int:

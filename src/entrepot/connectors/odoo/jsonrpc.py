@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from itertools import count
 
@@ -14,6 +14,7 @@ import orjson
 from entrepot.chassis.errors import Error
 from entrepot.connectors.base import HttpReply, Json, Post, Upstream, Withdrawn
 from entrepot.connectors.faults import unsent
+from entrepot.connectors.fence import note_look, raise_fence
 from entrepot.connectors.odoo.refusals import Attempts, OwnRefusals, Refusals
 from entrepot.connectors.odoo.wire import OdooError
 from entrepot.connectors.secrets import read_secret
@@ -59,6 +60,7 @@ class JsonRpcWire:
         self._refusals = OwnRefusals() if refusals is None else refusals
         self._attempts = Attempts(self._refusals, self._secret)
         self._is_first = False
+        self._login_sent = False
 
     async def execute(
         self,
@@ -74,8 +76,10 @@ class JsonRpcWire:
         account = self._usable() or await self._renewed(None, deadline)
         work = (model, method, args, kwargs)
         try:
-            with suppress(Withdrawn):
-                return await self._execute(account, work, deadline, operation_id)
+            return await self._execute(account, work, deadline, operation_id)
+        except Withdrawn:
+            if self._usable() is account:
+                raise
         except OdooError as error:
             if not _refuses(error, account.uid):
                 raise
@@ -126,14 +130,18 @@ class JsonRpcWire:
         if present is not None and present is not stale:
             return present
         if self._renewal is None:
-            self._renewal = asyncio.get_running_loop().create_task(self._log_in())
+            # All callers share it: the fence of one, which stands in its context, is none before this.
+            self._renewal = asyncio.get_running_loop().create_task(self._log_in(), context=Context())
             self._renewal.add_done_callback(self._renewal_ended)
         try:
             async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
                 return await asyncio.shield(self._renewal)
         except TimeoutError as error:
+            note_look()
             raise unsent(UpstreamTimeout(f"{self._upstream.name} did not answer the login in time")) from error
         except Error as error:
+            if self._login_sent:
+                note_look()
             raise unsent(error) from error.__cause__
 
     def _renewal_ended(self, renewal: asyncio.Task[Account]) -> None:
@@ -142,6 +150,8 @@ class JsonRpcWire:
             renewal.exception()
 
     async def _log_in(self) -> Account:
+        self._login_sent = False
+        raise_fence(self._login_goes_out)
         await self._let_the_first_try()
         now = time.monotonic()
         if not self._attempts.may_try(now):
@@ -155,6 +165,10 @@ class JsonRpcWire:
         self._attempts.accepted()
         self._account = Account(uid, secret, now)
         return self._account
+
+    def _login_goes_out(self) -> bool:
+        self._login_sent = True
+        return False
 
     async def _let_the_first_try(self) -> None:
         """Wait a little for the login of the process that was refused first: if that fails too, ours would as well."""

@@ -1,12 +1,13 @@
 """Updates that are repeated after a try whose outcome is not known: what is noted, and how the outcome is found out.
 
 Odoo sets ``write_date`` of a record at every ``write``, also of the values that it has already (``odoo/models.py``,
-``write``); it is told to the second, so the lines count too: a repeat must not make them twice.
+``write``). It is told to the second. What was written in the second of the change before it shows by lines that are new
+or gone, and by values: the record lacked some of them and has them all. Values that Odoo makes others of do not show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from entrepot.connectors.base import Json
 from entrepot.connectors.odoo.reading import Row
@@ -15,22 +16,36 @@ from entrepot.connectors.odoo.values import NUMBER_TYPES
 from entrepot.connectors.odoo.writing import Assigned, Key, Line, settled
 
 NOTED = "write_date"
+LACKED = "lacked"
 # Odoo rounds amounts to the digits of their field; so many of them count at least.
 LEAST_DIGITS = 2
 
 Lines = Mapping[str, Sequence[int]]
 
 
-def facts(row: Row, lines: Lines) -> dict[str, Json]:
+def noted(values: Mapping[str, Assigned], forced: Iterable[str]) -> list[str]:
+    """Return what to read of the record beside its lines, for an update with *values*, and with those of *forced*."""
+    plain = [name for name, assigned in values.items() if not assigned.field.fields and not _is_large(assigned)]
+    return [NOTED, *plain, *(name for name in forced if name not in values)]
+
+
+async def facts(
+    session: Session, values: Mapping[str, Assigned], ids: Mapping[Key, int], row: Row, lines: Lines
+) -> dict[str, Json]:
     """Return what is noted of the record of *row*, with its present *lines*, before it is changed."""
-    return {"id": row["id"], NOTED: row[NOTED], "lines": {name: list(ids) for name, ids in lines.items()}}
+    known = {"id": row["id"], NOTED: row[NOTED], "lines": {name: list(present) for name, present in lines.items()}}
+    small = {name: assigned for name, assigned in values.items() if not _is_large(assigned)}
+    return {**known, LACKED: not await _hold(session, small, ids, row, lines, known["lines"])}
 
 
 def is_touched(memory: Mapping[str, Json], row: Row, lines: Lines) -> bool:
-    """Tell whether the record was changed since the *memory* of it was noted; False when nothing was."""
-    if not memory:
-        return False
+    """Tell whether the record is another one than was noted in *memory*."""
     return row[NOTED] != memory[NOTED] or any(set(ids) != set(memory["lines"][name]) for name, ids in lines.items())
+
+
+def may_show(memory: Mapping[str, Json], row: Row, lines: Lines) -> bool:
+    """Tell whether the values of the record can show that it was changed since the *memory* of it was noted."""
+    return bool(memory) and (bool(memory.get(LACKED)) or is_touched(memory, row, lines))
 
 
 async def hold(
@@ -40,13 +55,28 @@ async def hold(
 
     New lines are those that were not there before the first try, in the order of their ids.
     """
+    return await _hold(session, values, ids, row, lines, session.memory["lines"])
+
+
+async def _hold(
+    session: Session,
+    values: Mapping[str, Assigned],
+    ids: Mapping[Key, int],
+    row: Row,
+    lines: Lines,
+    were_there: Lines,
+) -> bool:
     plain = {name: assigned for name, assigned in values.items() if name not in lines}
-    if plain and not _all_hold(plain, await _read(session, "", [row["id"]], list(plain)), ids):
+    untold = [name for name in plain if name not in row]
+    if not _all_hold({name: plain[name] for name in plain if name in row}, [row], ids):
+        return False
+    if untold and not _all_hold(
+        {name: plain[name] for name in untold}, await _read(session, "", [row["id"]], untold), ids
+    ):
         return False
     for name, present in lines.items():
         entry = values[name].field
-        was_there = set(session.memory["lines"][name])
-        matched = _matched(values[name].value, present, was_there)
+        matched = _matched(values[name].value, present, set(were_there[name]))
         if matched is None:
             return False
         names = sorted({name for line in matched.values() for name in line.values})
@@ -54,6 +84,10 @@ async def hold(
         if not all(_all_hold(line.values, [rows[id_]] if id_ in rows else [], ids) for id_, line in matched.items()):
             return False
     return True
+
+
+def _is_large(assigned: Assigned) -> bool:
+    return assigned.field.type == "binary"
 
 
 def _matched(lines: Sequence[Line], present: Sequence[int], was_there: set[int]) -> dict[int, Line] | None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from entrepot.chassis.errors import Applied, Error
 from entrepot.connectors.base import Caller, CallMapping, Field, Json, ModelMapping
 from entrepot.connectors.faults import fault_of
+from entrepot.connectors.fence import looking
 from entrepot.connectors.odoo import domains
 from entrepot.connectors.odoo.faults import Naming, Verb, naming_of, translated
 from entrepot.connectors.odoo.reading import ID_FIELD, Row
@@ -76,7 +77,19 @@ class Session:
         model: str = "",
         context: Mapping[str, Json] | None = None,
     ) -> Json:
-        """Call *method* of *model*, by default the mapping's, with *context* over the endpoint's."""
+        """Call *method* of *model*, by default the mapping's, *context* over the endpoint's; it changes nothing."""
+        with looking():
+            return await self._execute(method, args, kwargs, model=model, context=context)
+
+    async def _execute(
+        self,
+        method: str,
+        args: Sequence[Json],
+        kwargs: Mapping[str, Json] | None,
+        *,
+        model: str = "",
+        context: Mapping[str, Json] | None,
+    ) -> Json:
         merged = {**self._context, **context} if context else self._context
         try:
             return await self._wire.execute(
@@ -115,7 +128,7 @@ class Session:
         """Make the change that the request asks for by calling *method*, and note what is known of it."""
         before, self.applied = self.applied, "unknown"
         try:
-            result = await self.execute(method, args, kwargs, context=context)
+            result = await self._execute(method, args, kwargs, context=context)
         except Error as error:
             if fault_of(error).applied == "no":
                 self.applied = before

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from entrepot.errors import BadRequest, MethodNotAllowed, NotFound, NotReady
 from entrepot.gateway.answers import Answer
 from entrepot.gateway.paths import check_path
+from entrepot.gateway.portal import is_portal_path
 
 if TYPE_CHECKING:
     from entrepot.gateway.exchange import Exchange
@@ -35,6 +36,9 @@ def match(exchange: Exchange) -> bool | None:
             return True
         if path.startswith(TRANSACTIONS):
             return match_transactions(exchange)
+        if is_portal_path(path):
+            exchange.gateway.portal.start(exchange)
+            return True
         found = find_place(exchange, path)
     place, exchange.raw_values = found
     operation = place.operations.get(exchange.method)

@@ -41,11 +41,11 @@ def upgrade() -> None:
             comment="JSON: path values, the partner's values, header lines to pass on.",
         ),
         sa.Column("body", sa.LargeBinary(), comment="As it was sent; dropped some days after the end."),
-        sa.Column("size", sa.Integer(), nullable=False, comment="Bytes counted for the partner: body and facts."),
+        sa.Column("size", sa.Integer(), nullable=False, comment="Bytes counted for the partner: body, facts, answer."),
         sa.Column("order_key", sa.String(64), comment="Work with the same is delivered in order; null: in any order."),
         sa.Column("state", sa.String(10), nullable=False),
         sa.Column("applied", sa.String(7), nullable=False),
-        sa.Column("reason", sa.String(16), comment="Why it is held: upstream, conflict, client or restore."),
+        sa.Column("reason", sa.String(16), comment="Why it is held: upstream, conflict or client."),
         sa.Column(
             "due_at",
             sa.Float(),
@@ -58,6 +58,11 @@ def upgrade() -> None:
         sa.Column("lease", sa.String(36), comment="Whoever holds it names this to settle it."),
         sa.Column("leased_until", sa.Float()),
         sa.Column("memory", sa.Text(), comment="JSON: what the connector noted before the first try."),
+        sa.Column(
+            "rests_until",
+            sa.Float(),
+            comment="The upstream may be at work on it until then, so that it is not tried before; null: it is not.",
+        ),
         sa.Column("answer", sa.LargeBinary(), comment="JSON: status, header lines, data; once delivered."),
         sa.Column("problem", sa.Text(), comment="JSON: the problem as partners see it, of the last failure."),
         sa.PrimaryKeyConstraint("seq", name="pk_transactions"),
@@ -93,9 +98,9 @@ def upgrade() -> None:
     op.create_index(
         "ix_transactions_bodies",
         "transactions",
-        ["state", "finished_at"],
-        sqlite_where=sa.text("finished_at IS NOT NULL AND body IS NOT NULL"),
-        postgresql_where=sa.text("finished_at IS NOT NULL AND body IS NOT NULL"),
+        ["partner", "finished_at"],
+        sqlite_where=sa.text("state IN ('delivered', 'cancelled') AND size > 0"),
+        postgresql_where=sa.text("state IN ('delivered', 'cancelled') AND size > 0"),
     )
     op.create_index("ix_transactions_partner", "transactions", ["partner", "state", "seq"])
     op.create_index(
@@ -132,6 +137,10 @@ def upgrade() -> None:
         sa.Column("partner", sa.String(255), nullable=False),
         sa.Column("unfinished", sa.Integer(), nullable=False, comment="Transactions accepted and not finished."),
         sa.Column("bytes", sa.BigInteger(), nullable=False, comment="Their sizes."),
+        sa.Column("dead_bytes", sa.BigInteger(), nullable=False, comment="The sizes of dead transactions."),
+        sa.Column(
+            "kept_bytes", sa.BigInteger(), nullable=False, comment="Of what is over, and of answers kept for keys."
+        ),
         sa.PrimaryKeyConstraint("upstream", "partner", name="pk_queues"),
         comment="Counted with each change: what is asked for at every acceptance must not be a count of rows.",
     )
@@ -145,7 +154,27 @@ def upgrade() -> None:
         sa.Column("answer", sa.LargeBinary(), comment="JSON: status, header lines, body; once it is known."),
         sa.Column("memory", sa.Text(), comment="JSON: what the connector noted before the first try."),
         sa.Column("expires_at", sa.Float(), nullable=False),
+        sa.Column(
+            "partner", sa.String(255), nullable=False, server_default=sa.text("''"), comment="Empty for what is queued."
+        ),
+        sa.Column(
+            "upstream", sa.String(80), nullable=False, server_default=sa.text("''"), comment="Empty for what is queued."
+        ),
+        sa.Column(
+            "size",
+            sa.Integer(),
+            nullable=False,
+            server_default="0",
+            comment="Bytes of the answer; 0 when there is none, or its body is gone.",
+        ),
         sa.PrimaryKeyConstraint("digest", name="pk_idempotency_keys"),
+    )
+    op.create_index(
+        "ix_idempotency_keys_answers",
+        "idempotency_keys",
+        ["partner", "expires_at"],
+        sqlite_where=sa.text("size > 0"),
+        postgresql_where=sa.text("size > 0"),
     )
     op.create_index("ix_idempotency_keys_expires_at", "idempotency_keys", ["expires_at"])
     op.create_table(

@@ -1,58 +1,54 @@
-"""The catalog in force, as a courier follows it: read from the snapshot when there is a new revision."""
+"""The catalog in force, as a process follows it: read from the snapshot when there is a new revision."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from entrepot.catalog.definitions import Catalog
 from entrepot.catalog.snapshot import collector_paused, read_snapshot
 from entrepot.chassis.errors import Error
 from entrepot.chassis.shared import SharedState
-from entrepot.connectors.links import Links, Reach
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A catalog and how its upstreams are reached; not in force yet."""
-
-    catalog: Catalog
-    reach: Reach
+Prepared = TypeVar("Prepared")
 
 
-class CatalogWatch:
-    """Looks for new revisions; *enforce* is called on the loop with each."""
+class CatalogWatch(Generic[Prepared]):
+    """Looks for new revisions in the snapshot *path*. Lives on the thread of *loop*.
+
+    *prepare* makes a catalog ready, in a thread: one of thousands of endpoints takes a second. *enforce* then takes it
+    into force. A catalog that cannot be read or made ready changes nothing.
+    """
 
     def __init__(
         self,
         path: Path,
         shared: SharedState,
-        links: Links,
         loop: asyncio.AbstractEventLoop,
-        enforce: Callable[[Prepared], None],
+        *,
+        prepare: Callable[[Catalog], Prepared],
+        enforce: Callable[[Prepared], object],
     ) -> None:
         self._path = path
         self._counter = shared.counter("revision")
-        self._links = links
         self._loop = loop
+        self._prepare = prepare
         self._enforce = enforce
         self._seen: tuple[int, ...] = ()
         self._loading: asyncio.Future[Prepared | None] | None = None
 
-    def load(self) -> None:
-        """Take the present catalog into force, if there is one."""
+    def load(self) -> Prepared | None:
+        """Return the present catalog made ready, None when there is none that can be used."""
         self._seen = self._present()
-        prepared = self._prepared()
-        if prepared is not None:
-            self._enforce(prepared)
+        return self._prepared()
 
     def refresh(self) -> None:
-        """Take a new revision into force as soon as it is made ready, in a thread."""
+        """Take a new revision into force as soon as it is made ready, if there is one."""
         seen = self._present()
         if seen != self._seen and self._loading is None:
             self._seen = seen
@@ -60,6 +56,7 @@ class CatalogWatch:
             self._loading.add_done_callback(self._loaded)
 
     def _present(self) -> tuple[int, ...]:
+        """Return what tells one revision from the next: the counter, and the file for when the shared state is lost."""
         try:
             status = self._path.stat()
         except OSError:
@@ -77,10 +74,9 @@ class CatalogWatch:
             return None
         try:
             with collector_paused():
-                catalog = read_snapshot(self._path)
-            return Prepared(catalog, self._links.prepare(catalog.upstreams))
+                return self._prepare(read_snapshot(self._path))
         except Error as error:
             log.error("the new catalog cannot be used, the one in force stays", extra={"reason": str(error)})
-        except Exception:  # what one revision breaks must not end the courier
+        except Exception:  # what one revision breaks must not end the process
             log.exception("the new catalog cannot be made ready, the one in force stays")
         return None
