@@ -1,0 +1,5 @@
+# @summary How many records a page has unasked, and at most.
+type Entrepot::Page = Struct[{
+    Optional['default'] => Integer[1],
+    Optional['max']     => Integer[1],
+}]

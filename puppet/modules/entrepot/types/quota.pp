@@ -1,0 +1,2 @@
+# @summary So many requests in a day of UTC.
+type Entrepot::Quota = Struct[{ day => Integer[1] }]
