@@ -14,7 +14,7 @@ from configs import UPSTREAM
 class Bench:
     """The surroundings of one section. *home* is empty and its own; *cache* outlives the run (the peers' packages).
 
-    *backlog* is how many transactions wait in a full ledger.
+    *backlog* is how many transactions wait in a full ledger; *clients* and *revoked* tokens are very many.
     """
 
     home: Path
@@ -23,6 +23,8 @@ class Bench:
     rounds: int
     seconds: float
     backlog: int = 100_000
+    clients: int = 100_000
+    revoked: int = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
--- Arguments: a file of bearer tokens ("-": none), a file of paths ("-": that of the URL), a file that is POSTed as JSON ("-": GET).
+-- Arguments: a file of tokens ("-": none), a file of paths ("-": that of the URL), a file that is POSTed ("-": GET), the
+-- scheme of the tokens, the media type of the body.
 -- wrk has set the Host field before it calls init. All requests are made beforehand: the load generator shall cost little.
 local requests, count, at = {}, 0, 0
 
@@ -15,11 +16,11 @@ function init(args)
   local method, body = "GET", nil
   if args[3] ~= nil and args[3] ~= "-" then
     method, body = "POST", io.open(args[3]):read("*a")
-    wrk.headers["Content-Type"] = "application/json"
+    wrk.headers["Content-Type"] = args[5]
   end
   count = math.max(#tokens, #paths, 1)
   for i = 0, count - 1 do
-    if #tokens > 0 then wrk.headers["Authorization"] = "Bearer " .. tokens[i % #tokens + 1] end
+    if #tokens > 0 then wrk.headers["Authorization"] = args[4] .. " " .. tokens[i % #tokens + 1] end
     local path = nil
     if #paths > 0 then path = paths[i % #paths + 1] end
     requests[i + 1] = wrk.format(method, path, nil, body)

@@ -46,7 +46,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where load goes: a URL, the tokens, the paths and the body of its requests. *server* is the process behind it."""
+    """Where load goes: a URL, the tokens, the paths and the body of its requests. *server* is the process behind it.
+
+    *scheme* is that of the tokens, *media_type* that of the body.
+    """
 
     url: str
     server: int = 0
@@ -56,16 +59,14 @@ class Target:
     connections: int = CONNECTIONS
     threads: int = 1
     cpus: str = "1"
+    scheme: str = "Bearer"
+    media_type: str = "application/json"
 
 
 def drive(target: Target, seconds: float) -> Load:
     """Put load on *target* for *seconds* (wrk takes whole ones, at least 1). Raises BenchError when wrk fails."""
     whole = max(1, round(seconds))
-    arguments = [str(path or "-") for path in (target.tokens, target.paths, target.body)]
-    command = [
-        "taskset", "-c", target.cpus, "wrk", f"-t{target.threads}", f"-c{target.connections}", f"-d{whole}s",
-        "-s", str(SCRIPT), target.url, "--", *arguments,
-    ]  # fmt: skip
+    command = ["taskset", "-c", target.cpus, *wrk(target, whole)]
     before, served = _children_cpu_s(), _server_cpu_s(target)
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=whole + 20)
@@ -77,6 +78,15 @@ def drive(target: Target, seconds: float) -> Load:
                 **json.loads(line[8:]), cpu_s=_children_cpu_s() - before, server_s=_server_cpu_s(target) - served
             )
     raise BenchError(f"wrk on {target.url} said: {done.stdout} {done.stderr}")
+
+
+def wrk(target: Target, seconds: int) -> list[str]:
+    """Return the command that puts load on *target* for *seconds*."""
+    files = [str(path or "-") for path in (target.tokens, target.paths, target.body)]
+    return [
+        "wrk", f"-t{target.threads}", f"-c{target.connections}", f"-d{seconds}s", "-s", str(SCRIPT), target.url, "--",
+        *files, target.scheme, target.media_type,
+    ]  # fmt: skip
 
 
 def _server_cpu_s(target: Target) -> float:

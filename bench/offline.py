@@ -31,6 +31,7 @@ from entrepot.gateway.accesslog import AccessLog
 from entrepot.gateway.exchange import Exchange
 from entrepot.gateway.gateway import Gateway
 from entrepot.identity.keys import Keyring
+from entrepot.identity.master import MasterKey
 from entrepot.identity.partners import Client, Partner
 from entrepot.identity.tokens import issue
 from entrepot.settings import load_settings
@@ -105,16 +106,17 @@ def measure(directory: Path, profile: bool) -> float:
     shared = SharedState.open(directory / "shared")
     shared.register()
     gateway = Gateway(settings, shared, loop, "bench")
-    gateway.access = AccessLog(LineWriter(os.open(os.devnull, os.O_WRONLY)))
+    gateway.access = AccessLog(LineWriter(os.open(os.devnull, os.O_WRONLY)), settings.log)
     made = catalog()
     gateway.enforce(gateway.prepare(made))
     server = Server(loop, Limits(), partial(Exchange, gateway), gateway.clock)
-    pool = gateway.links["up"].pool
+    pool = gateway.links.links["up"].pool
     upstream, upstream_transport = ClientConnection(pool), FakeTransport()
     upstream.connection_made(upstream_transport)
     connection, transport = server.protocol(), FakeTransport()
     connection.connection_made(transport)
-    requests = [REQUEST % token for token in tokens(gateway.keyring, dict(made.clients))]
+    keyring = Keyring.open(directory / "keys", MasterKey("auto", directory))
+    requests = [REQUEST % token for token in tokens(keyring, dict(made.clients))]
 
     def exchange_all() -> None:
         for request in requests:

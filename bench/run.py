@@ -29,7 +29,7 @@ from bench import Bench
 from children import PACKAGES, Children, found, missing
 from figures import BenchError, Result, Skipped
 from load import processors, raise_file_limit
-from sections import cached, endpoints, ledger, memory, offline, record, relay, slow, spread, workers
+from sections import cached, endpoints, identity, ledger, memory, offline, record, relay, slow, spread, workers
 
 Measure = Callable[[Bench, Result], None]
 HERE = Path(__file__).parent
@@ -54,6 +54,7 @@ SECTIONS = {
     "record": Section(record.measure, 120),
     "memory": Section(memory.measure, 60),
     "ledger": Section(ledger.measure, 900),
+    "identity": Section(identity.measure, 900),
 }
 
 
@@ -84,6 +85,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=7, help="rounds over all that is compared (7)")
     parser.add_argument("--seconds", type=float, default=2, help="of each round (2)")
     parser.add_argument("--backlog", type=int, default=100_000, help="what waits in a full ledger (100000)")
+    parser.add_argument("--clients", type=int, default=100_000, help="of a catalog that has very many (100000)")
+    parser.add_argument("--revoked", type=int, default=1_000_000, help="tokens, where there are very many (1000000)")
     parser.add_argument("--work", type=Path, default=Path("/var/tmp/entrepot-bench"), help="the peers' packages")
     arguments = parser.parse_args()
     arguments.sections = arguments.sections or list(SECTIONS)
@@ -104,7 +107,10 @@ def _run(name: str, arguments: argparse.Namespace) -> Result:
         with tempfile.TemporaryDirectory(prefix="entrepot-bench-") as home, Children() as children:
             # nginx writes its temporary files as another user when root starts it.
             Path(home).chmod(0o755)
-            bench = Bench(Path(home), arguments.work, children, arguments.rounds, arguments.seconds, arguments.backlog)
+            bench = Bench(
+                Path(home), arguments.work, children, arguments.rounds, arguments.seconds, arguments.backlog,
+                arguments.clients, arguments.revoked,
+            )  # fmt: skip
             with _limited(section.limit_s):
                 section.measure(bench, result)
     except Skipped as why:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -21,12 +21,15 @@ from bench import Bench
 from children import family, free_port
 from entrepot.services import Services
 from entrepot.settings import load_settings
+from entrepot.store.audit import Actor
 from figures import BenchError
 from load import Target
 
 CLIENTS = 200
 SCOPE = "bench.read"
-_START_S = 30.0
+ACTOR = Actor("bench", "command", "")
+TOKENS_S = 43_200
+_START_S = 120.0
 ENTREPOT = (sys.executable, "-P", "-m", "entrepot.cli.main")
 _SETTINGS = """[store]
 directory = {home}/store
@@ -34,6 +37,8 @@ directory = {home}/store
 bind = 127.0.0.1:{port}
 workers = {workers}
 graceful_timeout = 2s
+[tokens]
+per_minute = 1000000
 [log]
 target = stderr
 """
@@ -79,6 +84,19 @@ class Subject:
             yield f"GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {token}\r\n\r\n".encode()
 
 
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A store with a catalog in force, and settings of a gateway with so many *workers* that shall serve from it."""
+
+    home: Path
+    port: int
+    workers: int
+
+    def services(self) -> Services:
+        """Return what the command line works with."""
+        return Services.from_settings(load_settings(self.home / "entrepot.ini", environ={}))
+
+
 def start_subject(
     bench: Bench, name: str, catalog: str, *, workers: int = 1, cpus: str = "0", clients: int = CLIENTS,
     partner: str = "name: Bench",
@@ -87,20 +105,38 @@ def start_subject(
 
     *partner* is what stands in its only partner beside the clients, as YAML.
     """
+    store = lay_out(bench, name, catalog + partners(clients, partner), workers=workers)
+    with store.services() as services:
+        tokens = issue_tokens(services)
+    return serve(bench, store, tokens, cpus=cpus)
+
+
+def lay_out(bench: Bench, name: str, catalog: str, *, workers: int = 1) -> Store:
+    """Make a store and bring *catalog* (YAML) in."""
     home = bench.home / name
     home.mkdir()
-    port = free_port()
-    settings = home / "entrepot.ini"
-    settings.write_text(_SETTINGS.format(home=home, port=port, workers=workers))
-    (home / "catalog.yaml").write_text(catalog + partners(clients, partner))
+    store = Store(home, free_port(), workers)
+    (home / "entrepot.ini").write_text(_SETTINGS.format(home=home, port=store.port, workers=workers))
+    (home / "catalog.yaml").write_text(catalog)
     apply(home, "1")
-    tokens = _issue_tokens(home)
-    child = bench.children.start(
-        *ENTREPOT, "run", "gateway", "--settings", str(settings), cpus=cpus, log=home / "log", env=environment()
-    )
-    subject = Subject(home, port, tokens, child)
-    _wait_until_ready(subject, workers)
+    return store
+
+
+def serve(bench: Bench, store: Store, tokens: Sequence[str], *, cpus: str = "0") -> Subject:
+    """Start the gateway of *store* on processors *cpus*; *tokens* are what its load shows."""
+    path = store.home / "tokens"
+    path.write_text("".join(f"{token}\n" for token in tokens))
+    child = start_daemon(bench, store, "gateway", cpus=cpus)
+    subject = Subject(store.home, store.port, path, child)
+    _wait_until_ready(subject, store.workers)
     return subject
+
+
+def start_daemon(bench: Bench, store: Store, name: str, *, cpus: str) -> subprocess.Popen[bytes]:
+    """Start ``entrepot run`` *name* on processors *cpus*."""
+    settings = str(store.home / "entrepot.ini")
+    log = store.home / ("log" if name == "gateway" else f"{name}.log")
+    return bench.children.start(*ENTREPOT, "run", name, "--settings", settings, cpus=cpus, log=log, env=environment())
 
 
 def partners(clients: int, partner: str = "name: Bench") -> str:
@@ -136,27 +172,23 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(("ENTREPOT_", "CONFIG_SOURCE"))}
 
 
-def _issue_tokens(home: Path) -> Path:
-    # What `entrepot token issue` does, 200 times in one process.
-    with Services.from_settings(load_settings(home / "entrepot.ini", environ={})) as services:
-        clients = services.catalog().clients.values()
-        made = [services.desk.issue(client, scopes=None, expires_s=43_200, by="bench").token for client in clients]
-    path = home / "tokens"
-    path.write_text("".join(f"{token}\n" for token in made))
-    return path
+def issue_tokens(services: Services) -> list[str]:
+    """Return a token of each client: what ``entrepot token issue`` does, 200 times in one process."""
+    clients, desk = services.catalog().clients.values(), services.desk
+    return [desk.issue(client, scopes=None, expires_s=TOKENS_S, actor=ACTOR).token for client in clients]
 
 
 def _wait_until_ready(subject: Subject, workers: int) -> None:
-    end = time.monotonic() + _START_S
+    end, why = time.monotonic() + _START_S, f"there are no {workers} workers with a catalog"
     while time.monotonic() < end and subject.child.poll() is None:
         try:
             if subject.revision() and _serving(subject) == workers:
                 return
-        except OSError:
-            pass
+        except OSError as exc:
+            why = str(exc)
         time.sleep(0.05)
     last = (subject.home / "log").read_text(errors="replace").splitlines()[-8:]
-    raise BenchError("\n    ".join(["the gateway does not serve", *last]))
+    raise BenchError("\n    ".join([f"the gateway does not serve: {why}", *last]))
 
 
 def _serving(subject: Subject) -> int:
