@@ -8,6 +8,7 @@ from entrepot.ledger.entries import (
     Accepted,
     AnswerOf,
     GoOn,
+    LeaseOf,
     MemoryOf,
     PlanText,
     Quota,
@@ -15,7 +16,7 @@ from entrepot.ledger.entries import (
     Replayed,
     new_id,
 )
-from entrepot.ledger.keys import keep_answers, keep_memories
+from entrepot.ledger.keys import keep_answers, keep_memories, let_go
 from entrepot.ledger.operate import cancel, hold, hold_client, release_client, replay
 from entrepot.ledger.recovery import hasten
 from entrepot.ledger.retention import Retention, prune
@@ -119,7 +120,7 @@ def test_an_answer_of_any_bytes_comes_back_as_it_was(ledger):
 
 def test_a_key_that_came_to_nothing_is_free_again(ledger):
     first = ledger.bring(when="never", key=key())
-    ledger.do(keep_answers, [AnswerOf(key().digest, None)], ledger.now)
+    ledger.do(let_go, [LeaseOf(key().digest, NOW + 30, None)], ledger.now)
 
     second = ledger.bring(when="never", key=key(request="other"))
 
@@ -129,14 +130,14 @@ def test_a_key_that_came_to_nothing_is_free_again(ledger):
 
 def test_the_key_of_queued_work_is_not_freed(ledger):
     first = ledger.bring(key=key())
-    ledger.do(keep_answers, [AnswerOf(key().digest, None)], ledger.now)
+    ledger.do(let_go, [LeaseOf(key().digest, NOW + 30, None)], ledger.now)
 
     assert ledger.bring(key=key()) == Accepted(first.id, replayed=True)
 
 
 def test_a_direct_request_whose_worker_was_lost_goes_on_as_the_same_transaction(ledger):
     first = ledger.bring(when="never", key=key())
-    ledger.do(keep_memories, [MemoryOf(key().digest, {"write_date": "then"})], ledger.now)
+    ledger.do(keep_memories, [MemoryOf(key().digest, NOW + 30, {"write_date": "then"})], ledger.now)
     ledger.now += 31
 
     again = ledger.bring(when="never", key=key(leased_until=NOW + 61))
@@ -147,7 +148,7 @@ def test_a_direct_request_whose_worker_was_lost_goes_on_as_the_same_transaction(
 
 def test_a_direct_request_whose_worker_was_lost_is_queued_as_the_same_transaction(ledger):
     first = ledger.bring(when="never", key=key())
-    ledger.do(keep_memories, [MemoryOf(key().digest, {"write_date": "then"})], ledger.now)
+    ledger.do(keep_memories, [MemoryOf(key().digest, NOW + 30, {"write_date": "then"})], ledger.now)
     ledger.now += 31
 
     again = ledger.bring(when="always", key=key())
@@ -156,6 +157,28 @@ def test_a_direct_request_whose_worker_was_lost_is_queued_as_the_same_transactio
     (lease,) = ledger.claim()
     assert (lease.id, lease.applied, lease.memory) == (first.id, "unknown", {"write_date": "then"})
     assert ledger.bring(key=key()) == Accepted(first.id, replayed=True)
+
+
+@pytest.mark.parametrize(
+    ("handler", "item"),
+    [
+        pytest.param(let_go, LeaseOf(key().digest, NOW + 30, None), id="nothing came of it"),
+        pytest.param(let_go, LeaseOf(key().digest, NOW + 30, NOW + 31), id="nobody knows what came of it"),
+        pytest.param(keep_memories, MemoryOf(key().digest, NOW + 30, {"write_date": "late"}), id="what it noted"),
+    ],
+)
+def test_who_lost_a_key_takes_nothing_from_who_has_it_now(ledger, handler, item):
+    first = ledger.bring(when="never", key=key())
+    ledger.now += 31
+    second = ledger.bring(when="never", key=key())
+    ledger.do(keep_memories, [MemoryOf(key().digest, second.leased_until, {"write_date": "then"})], ledger.now)
+
+    ledger.do(handler, [item], ledger.now)
+
+    assert ledger.bring(when="never", key=key()) == Refused("in-work")
+    ledger.now += 31
+    third = ledger.bring(when="never", key=key())
+    assert third == GoOn(first.id, again=True, memory={"write_date": "then"})
 
 
 def lost_change(ledger, **values):

@@ -15,7 +15,18 @@ from sqlalchemy import text
 from entrepot.chassis.errors import Error
 from entrepot.errors import StoreUnavailable
 from entrepot.ledger.acceptance import accept
-from entrepot.ledger.entries import Acceptance, Accepted, AnswerOf, Filters, GoOn, KeptAnswer, MemoryOf, Quota, Replayed
+from entrepot.ledger.entries import (
+    Acceptance,
+    Accepted,
+    AnswerOf,
+    Filters,
+    GoOn,
+    KeptAnswer,
+    LeaseOf,
+    MemoryOf,
+    Quota,
+    Replayed,
+)
 from entrepot.ledger.intake import Intake
 from entrepot.ledger.writer import Writer
 from entrepot.store import schema
@@ -285,15 +296,15 @@ def test_couriers_are_woken_by_new_work_and_not_by_what_was_there(faces):
     assert len(faces.wakes) == 1
 
     faces.ask(faces.intake.accept, Acceptance(new(), Quota(), key()))
-    faces.ask(faces.intake.accept, Acceptance(new(), Quota(), key("direct"), "never"))
-    faces.ask(faces.intake.keep_answer, AnswerOf(key("direct").digest, None))
+    direct = faces.ask(faces.intake.accept, Acceptance(new(), Quota(), key("direct"), "never"))
+    faces.ask(faces.intake.let_go, LeaseOf(key("direct").digest, direct.leased_until, None))
 
     assert len(faces.wakes) == 1
 
 
 def test_a_direct_write_keeps_its_memory_and_its_answer(faces, database):
     first = faces.ask(faces.intake.accept, Acceptance(new(), Quota(), key(), "never"))
-    faces.ask(faces.intake.keep_memory, MemoryOf(key().digest, {"write_date": "then"}))
+    faces.ask(faces.intake.keep_memory, MemoryOf(key().digest, first.leased_until, {"write_date": "then"}))
     again = Ledger(database, NOW + 31).bring(when="never", key=key())
     assert again == GoOn(first.id, again=True, memory={"write_date": "then"})
     faces.ask(faces.intake.keep_answer, AnswerOf(key().digest, KeptAnswer(204, b"", b"")))

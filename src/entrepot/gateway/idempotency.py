@@ -103,7 +103,8 @@ class KeyClaim:
             raise unsent(Withdrawn("the write may be another's by now", retry_after_s=1.0))
         gateway = self._exchange.gateway
         kept: asyncio.Future[None] = gateway.loop.create_future()
-        gateway.ledger.keep_memory(MemoryOf(self.claimed.digest, memory), lambda result: _settle(kept, result))
+        item = MemoryOf(self.claimed.digest, self.claimed.leased_until, memory)
+        gateway.ledger.keep_memory(item, lambda result: _settle(kept, result))
         await kept
 
     def keep(self, outcome: Outcome, applied: Applied, *, rest_s: float, then: Callable[[], None]) -> None:
@@ -116,15 +117,14 @@ class KeyClaim:
         def done(result: Error | None) -> None:
             self._exchange.proceed(self._kept, then, result)
 
-        ledger, digest = self._exchange.gateway.ledger, self.claimed.digest
+        ledger, claimed = self._exchange.gateway.ledger, self.claimed
         if _is_final(outcome.status, applied):
-            ledger.keep_answer(AnswerOf(digest, _whole(self._exchange, outcome)), done)
+            ledger.keep_answer(AnswerOf(claimed.digest, _whole(self._exchange, outcome)), done)
         elif self.is_over():
             then()
-        elif applied == "no":
-            ledger.keep_answer(AnswerOf(digest, None), done)
         else:
-            ledger.let_go(LeaseOf(digest, ledger.now() + rest_s), done)
+            until = None if applied == "no" else ledger.now() + rest_s
+            ledger.let_go(LeaseOf(claimed.digest, claimed.leased_until, until), done)
 
     def _kept(self, then: Callable[[], None], result: Error | None) -> None:
         if result is not None:

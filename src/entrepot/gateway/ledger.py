@@ -35,13 +35,13 @@ class Intake(Protocol):
         """Decide about *item*; what is accepted is on disk when *done* is called."""
 
     def keep_answer(self, item: AnswerOf, done: Callable[[Error | None], object]) -> None:
-        """Keep the answer of a direct write for its key, or free the key."""
+        """Keep the answer of a direct write for its key."""
 
     def keep_memory(self, item: MemoryOf, done: Callable[[Error | None], object]) -> None:
         """Keep what the connector noted before the first try of a direct write."""
 
     def let_go(self, item: LeaseOf, done: Callable[[Error | None], object]) -> None:
-        """Let whoever repeats a direct write of unknown outcome go on with it."""
+        """Let whoever repeats a direct write that has no answer to keep go on with it, or begin anew."""
 
     def finish(self, item: Finished, done: Callable[[bool | Error], object]) -> None:
         """Note how a write that was handed over has ended."""
@@ -116,7 +116,7 @@ class Ledger:
             self._ask(lambda intake: intake.accept(item, done), done)
 
     def keep_answer(self, item: AnswerOf, done: Callable[[Error | None], object]) -> None:
-        """Keep the answer of a direct write for its key, or free the key."""
+        """Keep the answer of a direct write for its key."""
         self._ask(lambda intake: intake.keep_answer(item, done), done)
 
     def keep_memory(self, item: MemoryOf, done: Callable[[Error | None], object]) -> None:
@@ -124,7 +124,7 @@ class Ledger:
         self._ask(lambda intake: intake.keep_memory(item, done), done)
 
     def let_go(self, item: LeaseOf, done: Callable[[Error | None], object]) -> None:
-        """Let whoever repeats a direct write of unknown outcome go on with it."""
+        """Let whoever repeats a direct write that has no answer to keep go on with it, or begin anew."""
         self._ask(lambda intake: intake.let_go(item, done), done)
 
     def finish(self, item: Finished, done: Callable[[bool | Error], object]) -> None:

@@ -343,28 +343,34 @@ class Backlog:
 
 @dataclass(frozen=True, slots=True)
 class AnswerOf:
-    """What came of the request whose key has *digest*; *answer* None: nothing, and the key is free again."""
+    """What came of the request whose key has *digest*, however late it is."""
 
     digest: str
-    answer: KeptAnswer | None
+    answer: KeptAnswer
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseOf:
-    """The call for the request whose key has *digest* has ended without telling its outcome.
+    """The call for the request whose key has *digest* has ended without an answer that is kept.
 
-    Whoever repeats the request may go on with it from *until* on.
+    Whoever repeats the request may go on with it from *until* on; None: nothing came of it, and the key is free again.
+    *leased_until* tells the lease of the key from that of whoever has it after that.
     """
 
     digest: str
-    until: float
+    leased_until: float
+    until: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryOf:
-    """What the connector noted before the first try of the request whose key has *digest*."""
+    """What the connector noted before the first try of the request whose key has *digest*.
+
+    *leased_until* tells the lease of the key from that of whoever has it after that.
+    """
 
     digest: str
+    leased_until: float
     memory: dict[str, Json]
 
 

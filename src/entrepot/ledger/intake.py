@@ -67,11 +67,11 @@ class Intake:
         self._submit(self._accept, item, done)
 
     def keep_answer(self, item: AnswerOf, done: Callable[[Error | None], object]) -> None:
-        """Keep the answer of a direct write for its key, or free the key."""
+        """Keep the answer of a direct write for its key."""
         self._submit(self._keep_answers, item, done)
 
     def let_go(self, item: LeaseOf, done: Callable[[Error | None], object]) -> None:
-        """Let whoever repeats a direct write of unknown outcome go on with it."""
+        """Let whoever repeats a direct write that has no answer to keep go on with it, or begin anew."""
         self._submit(let_go, item, done)
 
     def keep_memory(self, item: MemoryOf, done: Callable[[Error | None], object]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Column, Connection, select
+from sqlalchemy import Column, Connection, and_, select
 
 from entrepot.ledger.codec import bare, bounded, kept_bytes, text_of
 from entrepot.ledger.counts import Counts, kept_bytes_of
@@ -43,19 +43,16 @@ _ANSWER = Statement(
     .values(answer=param("kept", _k.answer), size=param("bytes", _k.size), leased_until=None),
     "kept", "bytes", "of",
 )  # fmt: skip
+# What is queued or answered has no lease any more, and whoever came after the end of this one has another.
+_IS_HELD = and_(_k.digest == param("of", _k.digest), _k.leased_until == param("held", _k.leased_until))
 _NOTE = Statement(
-    idempotency_keys.update().where(_k.digest == param("of", _k.digest)).values(memory=param("noted", _k.memory)),
-    "noted", "of",
-)  # fmt: skip
-_LET_GO = Statement(
-    idempotency_keys.update()
-    .where(_k.digest == param("of", _k.digest), _k.answer.is_(None), _k.queued == 0)
-    .values(leased_until=param("until", _k.leased_until)),
-    "until", "of",
-)  # fmt: skip
-_FORGET = Statement(
-    idempotency_keys.delete().where(_k.digest == param("of", _k.digest), _k.answer.is_(None), _k.queued == 0), "of"
+    idempotency_keys.update().where(_IS_HELD).values(memory=param("noted", _k.memory)), "noted", "of", "held"
 )
+_LET_GO = Statement(
+    idempotency_keys.update().where(_IS_HELD).values(leased_until=param("until", _k.leased_until)),
+    "until", "of", "held",
+)  # fmt: skip
+_FORGET = Statement(idempotency_keys.delete().where(_IS_HELD), "of", "held")
 
 
 # dataclasses.astuple copies what it returns, and takes 30 µs for it.
@@ -78,7 +75,7 @@ def write_keys(connection: Connection, rows: Iterable[KeyRow]) -> None:
 def keep_answers(
     connection: Connection, items: Sequence[AnswerOf], _now: float, most_bytes: int = KEPT_BYTES
 ) -> list[None]:
-    """Keep each answer for the requests that bring its key again; free the key when there is no answer.
+    """Keep each answer for the requests that bring its key again.
 
     Of a partner of whom *most_bytes* are kept already, nothing but the status of an answer is.
     """
@@ -88,7 +85,7 @@ def keep_answers(
     for one in items:
         row = known.get(one.digest)
         # The answer of what was queued meanwhile is the transaction's.
-        if one.answer is None or row is None or row.queued:
+        if row is None or row.queued:
             continue
         is_room = used.get(row.partner, 0) < most_bytes
         answer = bounded(one.answer) if is_room else bare(one.answer, "room")
@@ -99,18 +96,18 @@ def keep_answers(
         row.size = size
         rows.append((kept, size, one.digest))
     _ANSWER.run_each(connection, rows)
-    _FORGET.run_each(connection, [(one.digest,) for one in items if one.answer is None])
     counts.write(connection)
     return [None] * len(items)
 
 
 def let_go(connection: Connection, items: Sequence[LeaseOf], _now: float) -> list[None]:
-    """Let the requests that bring these keys again go on from the given moments."""
-    _LET_GO.run_each(connection, [(one.until, one.digest) for one in items])
+    """Let the requests that bring these keys again go on from the given moments, or be new ones."""
+    _LET_GO.run_each(connection, [(one.until, one.digest, one.leased_until) for one in items if one.until is not None])
+    _FORGET.run_each(connection, [(one.digest, one.leased_until) for one in items if one.until is None])
     return [None] * len(items)
 
 
 def keep_memories(connection: Connection, items: Sequence[MemoryOf], _now: float) -> list[None]:
     """Keep what connectors noted before the first try of direct writes, for whoever goes on with their keys."""
-    _NOTE.run_each(connection, [(text_of(one.memory), one.digest) for one in items])
+    _NOTE.run_each(connection, [(text_of(one.memory), one.digest, one.leased_until) for one in items])
     return [None] * len(items)
