@@ -69,18 +69,26 @@ class Services:
 
         Raises DirectoryInUse while it is being restored.
         """
+        try:
+            return cls._held(settings)
+        except StoreUnavailable as error:
+            # The database has gone away since it was opened.
+            return cls._held(settings, str(error))
+
+    @classmethod
+    def _held(cls, settings: Settings, absence: str = "") -> Services:
         # What was opened is let go of when the rest cannot be: a process that goes on tries again and again.
         with ExitStack() as opened:
-            services = cls._opened(settings, opened)
+            services = cls._opened(settings, absence, opened)
             opened.pop_all()
             return services
 
     @classmethod
-    def _opened(cls, settings: Settings, stack: ExitStack) -> Services:
+    def _opened(cls, settings: Settings, absence: str, stack: ExitStack) -> Services:
         directory = settings.store.directory
         occupant = stack.enter_context(closing(occupy(directory)))
         shared = stack.enter_context(closing(SharedState.open(directory / "shared")))
-        database, absence = _database(settings)
+        database, absence = (None, absence) if absence else _database(settings)
         if database is not None:
             stack.enter_context(closing(database))
         master = MasterKey(settings.keys.master, directory)
@@ -157,7 +165,7 @@ class Services:
         """Make ready what the workers cannot make: revocations and the snapshot as the store knows them.
 
         Without the database the gateway serves from the files that are there, and without the master key from the keys
-        that anybody can read.
+        that anybody can read. Raises StoreUnavailable when the database goes away meanwhile.
         """
         try:
             self.keyring.current  # noqa: B018 - raises when it cannot be opened

@@ -20,6 +20,7 @@ from entrepot.chassis.log import setup_logging
 from entrepot.chassis.metrics import retire
 from entrepot.chassis.shared import Counter, SharedState
 from entrepot.daemons.master import Master, mark_booted, mark_unbooted
+from entrepot.errors import StoreUnavailable
 from entrepot.gateway.worker import GatewayWorker
 from entrepot.ledger.intake import Intake
 from entrepot.services import Services
@@ -156,7 +157,10 @@ def _before_fork(_master: object, worker: GatewayWorker) -> None:
 def prepare(settings: Settings) -> None:
     """Make what a worker needs and cannot make itself: schema, keys, the snapshot of the last revision."""
     with Services.from_settings(settings) as services:
-        services.prepare()
+        try:
+            services.prepare()
+        except StoreUnavailable as error:
+            log.warning("the database went away, the last good catalog is served", extra={"reason": str(error)})
     # A million revocations take some 200 MiB on their way; every worker would begin with what is left of that.
     memory.give_back()
 

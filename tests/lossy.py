@@ -1,4 +1,4 @@
-"""A socket before a PostgreSQL server's that loses the answer to a commit, as a server does that is killed then."""
+"""A socket before a PostgreSQL server's that behaves as one does whose server is killed at a certain moment."""
 
 import select
 import shutil
@@ -13,13 +13,17 @@ PIECE = 1 << 16
 
 
 class Lossy:
-    """What is said to *server* goes through *directory*."""
+    """What is said to *server* goes through *directory*.
+
+    When *left* is a number, so many pieces are passed on; then every connection ends as soon as something is said.
+    """
 
     def __init__(self, server: Path, directory: Path):
         self.directory = directory
         self.is_lost = threading.Event()
         self._server = server
         self._mark: bytes | None = None
+        self.left: int | None = None
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(directory / NAME))
         self._listener.listen(64)
@@ -52,6 +56,10 @@ class Lossy:
                     if not said:
                         return
                     if peer is client:
+                        if self.left is not None:
+                            if self.left == 0:
+                                return
+                            self.left -= 1
                         has_mark |= self._mark is not None and self._mark in said
                         is_doomed = has_mark and b"COMMIT" in said
                     elif is_doomed:
