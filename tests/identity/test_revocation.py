@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -114,6 +115,25 @@ def test_what_was_appended_by_a_process_that_died_before_it_told_is_found(revoca
     assert other.refresh()
 
     assert other.is_revoked(claims("a"))
+
+
+def test_a_directory_in_place_of_the_file_is_told_and_the_file_is_read_when_it_is_back(open_revocations):
+    # In memory, where a directory that was removed keeps its size.
+    with TemporaryDirectory(dir="/dev/shm") as directory:
+        path, aside = Path(directory) / "revocations", Path(directory) / "aside"
+        revocations, worker = open_revocations(path), open_revocations(path)
+        revocations.add(jti("a"))
+        path.rename(aside)
+        path.mkdir()
+        with pytest.raises(StoreUnavailable, match="no regular file"):
+            worker.refresh()
+        path.rmdir()
+        aside.rename(path)
+        revocations.add(jti("b"))
+
+        worker.refresh()
+
+        assert [worker.is_revoked(claims(each)) for each in "ab"] == [True, True]
 
 
 @pytest.mark.parametrize("later", ["b", "a longer one"])

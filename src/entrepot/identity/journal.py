@@ -6,11 +6,13 @@ that was cut off (kill -9, disk full) never counted: it is not read, and cut awa
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import Protocol
 
 from entrepot.errors import StoreUnavailable
@@ -104,6 +106,8 @@ class Journal:
         except FileNotFoundError:
             return
         if self._descriptor is None or not os.path.samestat(status, os.fstat(self._descriptor)):
+            if not S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "is no regular file", str(self._path))
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             if self._descriptor is not None:
                 # What was added to the former file before it was rewritten need not stand in the new one.
