@@ -48,7 +48,9 @@ class Running:
     def send_signal(self, number):
         """Send it a signal, unless it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            # It may end just now.
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def terminate(self):
         """Ask it to end."""

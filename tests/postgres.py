@@ -54,9 +54,13 @@ class Server:
     def stop(self, how=signal.SIGINT):
         """End it: SIGINT breaks off what is open, SIGKILL is a crash."""
         if self._process is not None:
+            file = self._directory / "data" / "postmaster.pid"
+            lines = file.read_text().splitlines() if how == signal.SIGKILL else []
             self._process.send_signal(how)
             self._process.wait(START_S)
             self._process = None
+            if lines:
+                _wait_unused(lines[6].split()[1])
 
     def create(self, options=""):
         """Make an empty database and return its URL."""
@@ -97,6 +101,18 @@ class Server:
     def _run(self, command):
         as_user = ["setpriv", *UNPRIVILEGED] if UNPRIVILEGED else []
         return subprocess.run([*as_user, *command], cwd="/", check=False, stdout=subprocess.DEVNULL)
+
+
+def _wait_unused(memory):
+    """Return when nobody has the shared *memory* of a server that has ended: no other would start in its place."""
+    until = time.monotonic() + START_S
+    while any(memory == segment[1] and segment[6] != "0" for segment in _segments()):
+        assert time.monotonic() < until, f"a process of the server that was ended has its shared memory {memory} still"
+        time.sleep(0.01)
+
+
+def _segments():
+    return [line.split() for line in Path("/proc/sysvipc/shm").read_text().splitlines()]
 
 
 def _name(url):

@@ -10,7 +10,7 @@ from entrepot.chassis.absence import Absence
 @pytest.fixture
 def said(caplog):
     caplog.set_level(logging.INFO)
-    return lambda: [(record.levelname, record.getMessage()) for record in caplog.records]
+    return lambda: [(one.levelname, one.getMessage()) for one in caplog.records if one.name == "entrepot.test"]
 
 
 def test_an_absence_is_logged_once_a_minute_and_its_end_once(said):

@@ -55,6 +55,16 @@ def is_running(pid):
     return stat.rpartition(")")[2].split()[0] != "Z"
 
 
+def rest(terminal):
+    """Return what *terminal* shows until its other end is closed."""
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 1000)
+        except OSError:
+            return shown
+
+
 def write_settings(directory):
     """Write a settings file into *directory*, and make a store beside it."""
     (directory / "store").mkdir(mode=0o700)

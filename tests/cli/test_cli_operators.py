@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from program_support import environment
+from program_support import environment, rest
 
 pytestmark = pytest.mark.slow
 
@@ -129,12 +129,3 @@ def answer(terminal, question):
         shown += os.read(terminal, 1000)
     os.write(terminal, PASSWORD.encode() + b"\n")
     return shown
-
-
-def rest(terminal):
-    shown = b""
-    while True:
-        try:
-            shown += os.read(terminal, 1000)
-        except OSError:  # the other end is closed
-            return shown

@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from program_support import environment
+from program_support import environment, rest
 from transactions_support import BODY, CONTACTS, REFUSED, Ledger
 
 from entrepot.catalog.plans import Plan
@@ -241,7 +241,7 @@ def test_a_terminal_gets_one_line_that_is_rewritten(settings_file, ledger):
 
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=its, env=environment(), check=True, timeout=60)
     os.close(its)
-    said = os.read(ours, 10_000).decode()
+    said = rest(ours).decode()
     os.close(ours)
 
     assert done.stdout == b"cancelled: 450\n"

@@ -115,7 +115,8 @@ def test_workers_of_a_host_learn_of_a_refusal_from_each_other(place, shared):
     assert odoo.refused == 2
 
 
-def test_workers_that_are_asked_meanwhile_wait_for_the_first_login(place, shared):
+def test_workers_that_are_asked_meanwhile_wait_for_the_first_login(place, shared, monkeypatch):
+    monkeypatch.setattr(jsonrpc, "SETTLED_S", 2.0)
     odoo = Odoo("old")
     refusals = SharedRefusals(shared, upstream(secret=f"file:{place}"))
 

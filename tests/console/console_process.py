@@ -8,7 +8,7 @@ import requests
 from console_support import CATALOG, PASSWORD
 
 import commands
-from entrepot.standin.server import free_port
+from ports import held_port
 
 START_S = 60
 
@@ -18,7 +18,7 @@ class ConsoleProcess:
 
     def __init__(self, home):
         self.home = home
-        self.port = free_port()
+        self.port = held_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.process = None
         self.write_settings(f"127.0.0.1:{self.port}")

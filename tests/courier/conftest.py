@@ -1,7 +1,7 @@
-import socket
-
 import pytest
 from stand import Receiver, Stand, relay_catalog
+
+from ports import held_port
 
 
 @pytest.fixture
@@ -11,20 +11,14 @@ def receiver():
     receiver.close()
 
 
-def unused_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.fixture
 def free_port():
-    return unused_port()
+    return held_port()
 
 
 @pytest.fixture
-def other_port(free_port):
-    return next(port for port in iter(unused_port, None) if port != free_port)
+def other_port():
+    return held_port()
 
 
 @pytest.fixture

@@ -152,6 +152,11 @@ class Stand:
 
     # -- set up
 
+    def configure(self, text):
+        """Let the settings *text* hold for the daemons that start from now on."""
+        (self.directory / "conf.d").mkdir()
+        (self.directory / "conf.d" / "test.ini").write_text(text)
+
     def entrepot(self, *arguments):
         """Run a command on this store."""
         done = subprocess.run(self._command(*arguments), check=False, capture_output=True, text=True, timeout=60)

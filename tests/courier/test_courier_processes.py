@@ -105,6 +105,7 @@ def test_what_couriers_were_lost_with_is_delivered_with_nothing_beside_it(stand,
 
 
 def test_two_couriers_share_the_work(stand, receiver):
+    stand.configure("[courier]\nlease = 60s\n")
     receiver.script = lambda _: time.sleep(0.02) or Reply()
     couriers = [stand.run(), stand.run()]
     assert eventually(lambda: stand.log().count("catalog in force") == 2)
@@ -128,6 +129,7 @@ def test_two_couriers_share_the_work(stand, receiver):
 
 
 def test_a_courier_that_is_told_to_stop_finishes_what_is_in_flight_and_gives_the_rest_back(stand, receiver):
+    stand.configure("[courier]\ngraceful_timeout = 20s\n")
     receiver.script = lambda _: time.sleep(0.3) or Reply()
     ids = stand.put(*map(str, range(40)))
     courier = stand.run()

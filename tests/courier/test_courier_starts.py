@@ -65,6 +65,7 @@ def test_a_courier_told_to_stop_in_its_first_moments_ends_well_and_holds_nothing
 
 
 def test_a_courier_told_to_stop_while_it_takes_its_first_work_delivers_it_once(stand, receiver):
+    stand.configure("[courier]\ngraceful_timeout = 20s\n")
     receiver.script = lambda _: time.sleep(0.05) or Reply()
     ids = []
 

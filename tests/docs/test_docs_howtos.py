@@ -18,7 +18,8 @@ from string import Template
 import pytest
 from pages import blocks, page_text, prints, squeezed
 
-from entrepot.standin.server import StandIn, free_port
+from entrepot.standin.server import StandIn
+from ports import held_port
 
 pytestmark = pytest.mark.slow
 
@@ -53,7 +54,7 @@ class Host:
     """A host with all daemons in *home*."""
 
     def __init__(self, home):
-        self.home, self.port = home, free_port()
+        self.home, self.port = home, held_port()
         self.store = home / "store"
         self.settings = home / "entrepot.ini"
         self.settings.write_text(SETTINGS.format(home=home, port=self.port))

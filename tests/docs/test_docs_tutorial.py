@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -12,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from pages import blocks, prints
+
+from ports import held_port
 
 URL = os.environ.get("ODOO_URL", "http://127.0.0.1:8069")
 DATABASE = os.environ.get("ODOO_DATABASE", "demo")
@@ -94,10 +95,4 @@ def jsonrpc(service: str, method: str, *args):
         return json.load(reply)["result"]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-PORT = free_port()
+PORT = held_port()

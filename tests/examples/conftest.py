@@ -6,14 +6,14 @@ from threading import Thread
 import pytest
 from example_gateway import CATALOG, PROGRAM, SETTINGS, Echo, Gateway, process, wait_until
 
-from entrepot.standin.server import free_port
+from ports import held_port
 
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory):
     """A gateway with a catalog in force, a portal, a console and a courier."""
     home = tmp_path_factory.mktemp("gateway")
-    gateway = Gateway(home, free_port())
+    gateway = Gateway(home, held_port())
     gateway.settings.write_text(SETTINGS.format(home=home, port=gateway.port))
     with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as echo:
         Thread(target=echo.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

@@ -13,7 +13,7 @@ import pytest
 from example_gateway import process, wait_until
 from ruamel.yaml import YAML
 
-from entrepot.standin.server import free_port
+from ports import held_port
 
 pytestmark = pytest.mark.slow
 
@@ -56,7 +56,7 @@ def test_prometheus_scrapes_the_gateway_and_evaluates_the_alerts(gateway, tmp_pa
     text = text.replace("127.0.0.1:8080", f"127.0.0.1:{gateway.port}").replace("15s", "1s")
     (tmp_path / "prometheus.yml").write_text(f"global: {{evaluation_interval: 1s}}\n{text}")
     (tmp_path / "entrepot.rules.yml").write_text((EXAMPLES / "entrepot.rules.yml").read_text(encoding="utf-8"))
-    port = free_port()
+    port = held_port()
     command = [
         "/usr/bin/prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
         f"--web.listen-address=127.0.0.1:{port}",

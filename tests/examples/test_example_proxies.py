@@ -17,7 +17,7 @@ import pytest
 import trustme
 from example_gateway import CALLER, Echo, process, wait_until
 
-from entrepot.standin.server import free_port
+from ports import held_port
 
 pytestmark = pytest.mark.slow
 
@@ -83,7 +83,7 @@ def authority(tmp_path_factory):
 def standing(kind, behind, authority, home):
     """Run the proxy *kind* with its example before the gateway on the port *behind*."""
     root, certificates, chain, key = authority
-    port = free_port()
+    port = held_port()
     (certificates / f"{NAME}.key").write_bytes(key)
     if kind == "nginx":
         (certificates / f"{NAME}.pem").write_bytes(chain)
@@ -119,7 +119,7 @@ def test_a_proxy_has_nothing_to_complain_of(name, gateway, authority, tmp_path):
     _, certificates, chain, key = authority
     (certificates / f"{NAME}.pem").write_bytes(key + chain)
     (certificates / f"{NAME}.key").write_bytes(key)
-    (tmp_path / "site.conf").write_text(example(name, gateway.port, free_port(), certificates))
+    (tmp_path / "site.conf").write_text(example(name, gateway.port, held_port(), certificates))
     (tmp_path / "nginx.conf").write_text(NGINX.format(home=tmp_path))
     commands = {
         "nginx.conf": ["/usr/sbin/nginx", "-t", "-q", "-e", "stderr", "-p", tmp_path, "-c", tmp_path / "nginx.conf"],

@@ -9,7 +9,9 @@ from contextlib import closing
 from pathlib import Path
 
 from fault_catalog import RETRY, WRITE
-from running import START_S, eventually, free_port
+from running import START_S, eventually
+
+from ports import held_port
 
 HERE = Path(__file__).parent
 PASSWORD = "s3cret-of-the-erp"
@@ -37,7 +39,7 @@ class Erp:
         self._directory.mkdir()
         self.secret = directory / "erp-secret"
         self.secret.write_text(PASSWORD, encoding="utf-8")
-        self.port = free_port()
+        self.port = held_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.start()
         with closing(sqlite3.connect(self._file)) as database:

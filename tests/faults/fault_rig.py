@@ -15,7 +15,9 @@ from fault_catalog import catalog
 from fault_erp import Erp, erp_catalog
 from fault_ledger import Ledger
 from fault_senders import Load, Sender, things
-from running import START_S, Daemon, eventually, free_port
+from running import START_S, Daemon, eventually
+
+from ports import held_port
 
 HERE = Path(__file__).parent
 LEASE_S = 3.0
@@ -33,7 +35,7 @@ class Witness:
     """The upstream's process. What it has written to its log outlives it."""
 
     def __init__(self, directory: Path):
-        self.port = free_port()
+        self.port = held_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = directory / "witness.jsonl"
         self._behaviour = {"mode": "ok"}

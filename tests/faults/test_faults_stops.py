@@ -115,7 +115,7 @@ def test_courier_of_a_host_with_another_clock_neither_delays_nor_doubles_on_post
     with rig.load(8, *PATHS) as load:
         pause(6.0)
     # Either courier may have done what is before something of the other's.
-    rig.ledger.wait_drained(20.0)
+    rig.ledger.wait_drained(40.0)
 
     verdict = assert_applied_once(load.writes, rig.witness.log)
     rig.assert_alive()

@@ -1,6 +1,5 @@
 import json
 import resource
-import socket
 from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
@@ -14,6 +13,7 @@ from running import Daemon
 from upstream import Upstream
 
 from entrepot.standin.server import StandIn
+from ports import held_port
 
 _numbers = count(1)
 
@@ -35,10 +35,8 @@ def upstream():
 
 @pytest.fixture(scope="session")
 def closed_port():
-    """A port that refuses connections for as long as the tests run: bound, and nobody listens."""
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        yield holder.getsockname()[1]
+    """A port that refuses connections for as long as the tests run."""
+    return held_port()
 
 
 @pytest.fixture(scope="session")

@@ -138,12 +138,12 @@ def refusing_transactions(daemon):
 
 @contextmanager
 def slow_to_note_keys(daemon):
-    """Let whoever notes a key in the database of *daemon* be at it for some tenths of a second at least."""
+    """Let whoever notes a key in the database of *daemon* be at it for some seconds."""
     with closing(sqlite3.connect(daemon.store / "entrepot.db", timeout=10)) as db:
         with db:
             db.execute(
                 "CREATE VIEW many AS WITH RECURSIVE counted(n) AS "
-                "(SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < 5000000) SELECT n FROM counted"
+                "(SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < 15000000) SELECT n FROM counted"
             )
             db.execute("CREATE TRIGGER slow BEFORE INSERT ON idempotency_keys BEGIN SELECT count(*) FROM many; END")
         yield

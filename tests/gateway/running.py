@@ -20,6 +20,7 @@ from entrepot.identity.credentials import MadeCredential
 from entrepot.services import Services
 from entrepot.settings import load_settings
 from entrepot.store.audit import Actor
+from ports import held_port
 
 ANN = Actor("ann", "command", "0" * 36)
 PUBLIC_URL = "http://gateway.test"
@@ -59,7 +60,7 @@ class Daemon:
     def __init__(self, directory: Path, *, workers: int = WORKERS, patience_s: int = PATIENCE_S):
         self.directory = directory
         self.patience_s = patience_s
-        self.port = free_port()
+        self.port = held_port()
         self.settings = directory / "entrepot.ini"
         self.log_path = directory / "gateway.log"
         self.password = "s3cret-of-the-erp"
@@ -248,13 +249,6 @@ class Daemon:
                     break
             assert len(found) == wanted, f"64 connections went to {len(found)} of {wanted} workers"
             yield list(found.values())
-
-
-def free_port() -> int:
-    """Return a port of 127.0.0.1 that nothing listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def eventually(claim, timeout_s: float = 10.0, every_s: float = 0.02) -> bool:

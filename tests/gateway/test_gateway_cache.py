@@ -28,6 +28,21 @@ def status_of(answer):
     return answer.header("cache-status") or ""
 
 
+def pass_time(gateway, wires, wait_s):
+    """Return when *wait_s* have passed by the clocks of the workers that serve *wires*, too."""
+    time.sleep(wait_s)
+    for wire in wires:
+        # One that stood still reads what has come before it looks at its clock.
+        assert ask(wire, gateway, "/health/live").status == 200
+
+
+def good_answer(wire, gateway, target):
+    """Return the first good answer: an upstream that has half a second may need more on a busy machine."""
+    found = []
+    assert eventually(lambda: found.append(ask(wire, gateway, target)) or found[-1].status == 200)
+    return found[-1]
+
+
 def test_second_request_is_a_hit_with_its_age(gateway, upstream, wire, name):
     upstream.plan(f"/kept/{name}", answers(b'{"n": 1}', "content-type: application/json", "x-own: 1"))
 
@@ -163,9 +178,9 @@ def outage_answers(gateway, upstream):
     wires = {outage: gateway.wire() for outage in OUTAGES}
     paths = {outage: f"/brief{'-hasty' * (outage == 'hangs')}/outage-{number}" for number, outage in enumerate(OUTAGES)}
     for outage, wire in wires.items():
-        found[outage] = [ask(wire, gateway, f"/v1{paths[outage]}")]
+        found[outage] = [good_answer(wire, gateway, f"/v1{paths[outage]}")]
         upstream.plan(paths[outage], OUTAGES[outage][0])
-    time.sleep(PAST_IT_S)
+    pass_time(gateway, wires.values(), PAST_IT_S)
     for outage, wire in wires.items():
         wire.send(gateway.head("GET", f"/v1{paths[outage]}", token="shop"))
     for outage, wire in wires.items():
@@ -194,7 +209,7 @@ def test_old_answer_is_asked_for_again_and_a_stale_one_ends_with_its_window(
     upstream.plan(f"/brief/{name}", answers(b"new"))
     upstream.plan(f"/brief/{name}-gone", answers(b"gone", status="404 Not Found"))
     upstream.plan(f"/fleeting/{name}", resets())
-    time.sleep(0.7)
+    pass_time(gateway, [wire], 0.7)
 
     assert ask(wire, gateway, f"/v1/brief/{name}").body == b"new"
     assert ask(wire, gateway, f"/v1/brief/{name}-gone").status == 404, "an answer of the upstream is no outage"

@@ -1,6 +1,5 @@
 """What goes wrong around the gateway does not end it: full disks, bad settings, workers that cannot start."""
 
-import itertools
 import os
 import resource
 import signal
@@ -10,24 +9,24 @@ import sys
 import threading
 import time
 from contextlib import contextmanager
-from operator import sub
 from types import SimpleNamespace
 
 import pytest
 import uvloop
-from running import START_S, eventually, free_port
+from running import START_S, eventually
 
 from entrepot.gateway.worker import GatewayWorker
 from entrepot.wire.clock import Clock
+from ports import held_port
 
 SLOW = pytest.mark.slow
-AT_ONCE_S = 0.5
 
 MASTER = """
 import sys
 from pathlib import Path
 from gunicorn.app.base import BaseApplication
 from gunicorn.workers.base import Worker
+from entrepot.chassis.log import setup_logging
 from entrepot.daemons.master import Master, mark_booted, mark_unbooted
 
 class Failing(Worker):
@@ -53,6 +52,7 @@ class Application(BaseApplication):
     def load(self):
         return None
 
+setup_logging(target="stderr")
 Master(Application()).run()
 """
 
@@ -200,25 +200,35 @@ def test_tries_to_start_a_worker_become_rarer(tmp_path):
     luck = tmp_path / "luck"
     luck.touch()
     with master(luck) as process:
-        times(process, "It runs", 2)
+        said_until(process, "It runs", 2)
+        began = time.monotonic()
         luck.unlink()
-        # At once for the two that ran, 1 s later, 2 s after that.
-        tries = times(process, "Booting worker", 6)
-        waits = [wait for wait in map(sub, tries[1:], tries) if wait > AT_ONCE_S]
+        said = said_until(process, "it is tried again", 3)
+        took_s = time.monotonic() - began
         still_there = process.poll() is None
         process.terminate()
         process.communicate(timeout=START_S)
 
         assert still_there
-        assert waits == sorted(waits)
-        assert len(waits) >= 2
+        assert [line.split()[-1] for line in said if "tried again" in line] == [
+            "retry_s=1.0",
+            "retry_s=2.0",
+            "retry_s=4.0",
+        ]
+        # Both at once, 1 s later, and 2 s after that.
+        assert took_s >= 3.0
+        assert sum("Booting worker" in line for line in said) <= 6
         assert process.returncode == 0
 
 
-def times(process, what, count):
-    """Return when *process* said *what*, for the next *count* times."""
-    said = (line for line in process.stderr if what in line)
-    return [time.monotonic() for _ in itertools.islice(said, count)]
+def said_until(process, what, count):
+    """Return the lines of *process* up to the one that says *what* for the *count*th time from now on."""
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if sum(what in each for each in said) == count:
+            break
+    return said
 
 
 def test_reload_with_a_store_that_cannot_be_made_changes_nothing(running):
@@ -251,7 +261,7 @@ def test_reload_with_a_bind_that_is_taken_keeps_the_old_one(running):
 
 @SLOW
 def test_reload_moves_to_another_bind_and_back(running):
-    first, second = running.port, free_port()
+    first, second = running.port, held_port()
     with settings(running, bind=f"127.0.0.1:{first} 127.0.0.1:{second}"):
         running.process.send_signal(signal.SIGHUP)
         both = [eventually(lambda port=port: reachable(port), START_S) for port in (first, second)]

@@ -63,6 +63,7 @@ def test_slow_write_becomes_the_same_transaction(own, upstream, name):
         found = row(own, answer)
         assert (found["state"], found["applied"], found["attempts"]) == ("waiting", "unknown", 1)
         assert answer.data["state"] == "waiting"
+        assert eventually(lambda: upstream.seen_at(path))
         assert upstream.seen_at(path)[0].header("idempotency-key") == f'"{found["id"]}"'
         # Not before the call that is under way must have ended.
         assert began + 10.0 <= found["due_at"] <= began + 16.0

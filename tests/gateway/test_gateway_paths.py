@@ -213,7 +213,8 @@ def test_path_that_could_be_read_in_two_ways_is_400(gateway, upstream, assert_pr
 
     answer = gateway.call("GET", path, token="shop")
 
-    assert not [request for request in upstream.seen[before:] if request.path != "/echo/good"]
+    # The gateway itself asks whether an ERP is well, at its own time.
+    assert not [request for request in upstream.seen[before:] if request.path not in {"/echo/good", "/jsonrpc"}]
     assert_problem(answer, 400, "bad-request")
 
 

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from running import eventually
 from upstream import answers, gated, message, resets
@@ -67,17 +67,19 @@ def test_half_open_breaker_sends_one_probe_at_a_time(gateway, upstream, name):
 @contextmanager
 def at_once(gateway, target, count):
     """Yield the answers to *count* requests sent at the same time, a list that grows; all are there at the end."""
-    found = []
-    threads = [
-        threading.Thread(target=lambda: found.append(gateway.call("GET", target, token="shop"))) for _ in range(count)
-    ]
-    for thread in threads:
-        thread.start()
-    try:
-        yield found
-    finally:
+    found, head = [], gateway.head("GET", target, token="shop")
+    with ExitStack() as stack:
+        wires = [stack.enter_context(gateway.wire()) for _ in range(count)]
+        threads = [threading.Thread(target=lambda wire=wire: found.append(wire.answer())) for wire in wires]
+        for wire in wires:
+            wire.send(head)
         for thread in threads:
-            thread.join()
+            thread.start()
+        try:
+            yield found
+        finally:
+            for thread in threads:
+                thread.join()
 
 
 def test_concurrency_is_bounded_over_all_workers_and_the_rest_wait(gateway, upstream, name):

@@ -7,6 +7,7 @@ from ledgers import fixture, key, memories, rows
 from problems import ProblemCheck
 from running import eventually
 from test_gateway_changes import claims_of
+from test_gateway_limits import stay_within_a_day
 from upstream import message
 
 pytestmark = pytest.mark.slow
@@ -81,6 +82,7 @@ def test_write_in_two_pieces_takes_one_from_the_limits(own, name):
         assert answer.status == 202, answer.body
         return int(answer.header("ratelimit").rpartition("r=")[2].partition(";")[0])
 
+    stay_within_a_day()
     before = left(is_split=False)
 
     assert left(is_split=True) == before - 1

@@ -112,8 +112,10 @@ def test_problem_of_an_upstream_names_neither_its_address_nor_its_words(gateway,
     answer = gateway.call("GET", f"/v1/echo/{name}", token="shop")
 
     assert answer.status == 502
+    # A random id may hold the digits of a port.
+    said = answer.body.replace(answer.header("x-request-id").encode(), b"")
     for secret in (b"mail.internal", b"127.0.0.1", str(upstream.port).encode()):
-        assert secret not in answer.body
+        assert secret not in said
 
 
 VERSIONS = ["HTTP/1.1", "HTTP/1.0"]

@@ -6,8 +6,9 @@ from pages import blocks, prints, squeezed
 
 WORK = "/root/work"
 STOPPED, INSTEAD = "While no daemon runs", "Instead of nginx"
-# What only asks may ask again: nginx goes on with its reload, and workers take a catalog up, when the command is done.
-ASKS = "curl -sS "
+# What only asks may ask again: nginx goes on with its reload, and workers take a catalog up, when the command is done;
+# du fails at a file that a daemon has just put in the place of another one.
+ASKS = ("curl -sS ", "du ")
 ANSWER_S = 30.0
 
 

@@ -133,7 +133,8 @@ class Host:
         return self.out("systemctl", "show", "--value", "-p", name, unit)
 
     def now(self):
-        """Return the host's time, for ``journal``."""
+        """Return the host's time, for ``journal``: what was said before is stamped with an earlier one."""
+        self.run("journalctl", "--sync")
         return self.out("date", "+@%s.%N")
 
     def journal(self, unit, *, since, only_own=False):

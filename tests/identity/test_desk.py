@@ -160,10 +160,10 @@ def test_a_jti_that_nobody_knows_is_kept_for_as_long_as_a_token_can_live(desk, d
 
 
 def test_a_foreign_token_cannot_be_revoked(desk, client):
-    token = issued(desk, client).token.encode()
+    token = issued(desk, client).token
 
     with pytest.raises(InvalidToken):
-        desk.revoke_token(token[:-4] + b"AAAA", actor=ANN)
+        desk.revoke_token(f"{token.rpartition('.')[0]}.{'A' * 86}".encode(), actor=ANN)
 
 
 @pytest.mark.parametrize(("kind", "name"), [("client", "shop"), ("partner", "acme")])

@@ -9,7 +9,7 @@ from email.utils import formatdate
 import pytest
 from link_servers import silent
 
-from entrepot.connectors.base import RelayMapping
+from entrepot.connectors.base import BreakerPolicy, RelayMapping
 from entrepot.connectors.delivery import RelayWrite, answer_fault, deliver, retry_after_s
 from entrepot.connectors.faults import FaultClass, OutOfReach, fault_of
 from entrepot.connectors.http import Relay
@@ -140,13 +140,14 @@ def test_write_to_an_upstream_that_is_away_or_left_alone_was_not_sent(serving):
         assert (found.kind, found.applied) == (left_alone.kind, left_alone.applied) == ("transient", "no")
         assert link.breaker.failures() == 1
 
-    serving(test, url="http://127.0.0.1:1")
+    serving(test, url="http://127.0.0.1:1", breaker=BreakerPolicy(1, 60.0))
 
 
 def test_write_that_found_no_place_or_no_time_was_not_sent(serving):
     async def test(link):
         link.places.enter(object(), time.monotonic())
         crowded = await fault(sent(link), UpstreamBusy)
+        link.places.configure(limit=1, waiting=1, wait_s=5.0)
         waiting = asyncio.create_task(fault(sent(link, seconds=0.03), UpstreamTimeout))
         await asyncio.sleep(0.06)
         link.places.leave()

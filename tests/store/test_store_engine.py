@@ -108,7 +108,7 @@ def test_a_missing_table_is_an_outage(empty):
 
 
 def test_a_writer_has_the_one_right_to_write_from_its_beginning(database, store_url):
-    impatient = open_database(store_url, busy_timeout_s=0.05)
+    impatient = open_database(store_url, busy_timeout_s=1.0)
 
     with database.writing(), pytest.raises(StoreUnavailable) as refused, impatient.writing():
         pass
@@ -124,7 +124,7 @@ def test_a_writer_has_the_one_right_to_write_from_its_beginning(database, store_
 
 
 def test_an_outage_is_told_without_values(database, store_url):
-    impatient = open_database(store_url, busy_timeout_s=0.05)
+    impatient = open_database(store_url, busy_timeout_s=1.0)
 
     with database.writing(), pytest.raises(StoreUnavailable) as refused, impatient.transaction() as session:
         session.add(token())

@@ -103,12 +103,12 @@ def test_tables_that_belong_to_another_are_an_outage(postgresql, postgresql_url,
 
 
 def test_a_writer_that_does_nothing_loses_the_right_to_write(on_postgresql, postgresql_url):
-    idle = open_database(postgresql_url, busy_timeout_s=0.2)
+    idle = open_database(postgresql_url, busy_timeout_s=1.0)
 
     def sleep():
         with idle.writing() as connection:
             connection.execute(insert(holds), [HOLD])
-            time.sleep(2.0)
+            time.sleep(3.0)
             connection.execute(select(holds)).all()
 
     with pytest.raises(StoreUnavailable):
@@ -122,17 +122,17 @@ def test_a_writer_that_does_nothing_loses_the_right_to_write(on_postgresql, post
 
 
 def test_a_statement_that_takes_too_long_is_broken_off(on_postgresql, postgresql_url):
-    database = open_database(postgresql_url, busy_timeout_s=0.1)
+    database = open_database(postgresql_url, busy_timeout_s=1.0)
 
     with pytest.raises(StoreUnavailable, match="statement timeout"), database.reading() as session:
         session.execute(text("SELECT pg_sleep(10)"))
     with database.migrating() as connection:
-        connection.execute(text("SELECT pg_sleep(0.3)"))
+        connection.execute(text("SELECT pg_sleep(1.5)"))
     database.close()
 
 
 def test_no_more_connections_than_planned_are_opened_and_the_next_waits(postgresql_url):
-    database = open_database(postgresql_url, busy_timeout_s=0.1)
+    database = open_database(postgresql_url, busy_timeout_s=1.0)
     connections = [database.engine.connect() for _ in range(8)]
 
     with pytest.raises(StoreUnavailable, match="all connections"), database.reading() as session:

@@ -105,9 +105,8 @@ def test_connections_are_accepted_and_counted(listen, listening, connect):
         assert read_until(sock, b"hello").startswith(b"HTTP/1.1 200 ")
         sock.close()
 
-    eventually(lambda: server.open == 0)
-    assert server.accepted == 5
-    assert (len(told), told[-1]) == (10, 0)
+    eventually(lambda: len(told) == 10)  # a connection is told of after it has been counted
+    assert (server.accepted, server.open, told[-1]) == (5, 0, 0)
 
 
 def test_who_has_more_than_the_mean_steps_back_and_takes_what_nobody_takes(listen, listening, connect):
@@ -170,13 +169,16 @@ def test_without_descriptors_accepting_waits_and_says_so_without_spinning(loop, 
     exhausted = Exhausted()
     server = loop.call(lambda: Server(loop.loop, LIMITS, desk, loop.clock))
     listener = Listener(loop.loop, exhausted, server)
+    begin = time.monotonic()
     loop.call(listener.start)
+    eventually(lambda: exhausted.calls)
     time.sleep(0.1)
     loop.call(listener.stop)
+    took_s = time.monotonic() - begin
     os.close(exhausted.end)
     os.close(exhausted.other)
 
-    assert exhausted.calls == 1
+    assert exhausted.calls <= 1 + took_s / 0.5  # it tries again every half a second
     assert "no connection can be accepted" in caplog.text
 
 

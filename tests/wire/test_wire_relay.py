@@ -3,6 +3,7 @@
 import math
 import resource
 import socket
+import threading
 import time
 
 import pytest
@@ -123,10 +124,13 @@ def test_a_large_body_goes_no_faster_than_the_upstream_reads(relayed, connect):
 
 
 def test_a_chunked_body_is_framed_anew(relayed, connect, loop):
-    address, one, pool = relayed("read", 0.5, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "hang")
+    gate = threading.Event()
+    address, one, pool = relayed("read", gate, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi", "hang")
     sock = connect(address)
     sock.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
     sock.sendall(b"3;x\r\nabc\r\n4\r\ndefg\r\n0\r\nT: u\r\n\r\n")
+    eventually(lambda: loop.call(lambda: [call.body_complete for call in pool.calls()]) == [True])
+    gate.set()
 
     assert read_until(sock, b"hi").startswith(b"HTTP/1.1 200 ")
     loop.call(pool.close)
@@ -157,10 +161,10 @@ def test_an_answer_that_breaks_off_is_broken_off_towards_the_peer(relayed, conne
 
 
 def test_a_peer_that_stops_reading_lets_go_of_the_upstream(relayed, connect):
-    address, _, pool = relayed("read", b"HTTP/1.1 200 OK\r\n\r\n", "flood", limits=HASTY)
+    address, one, pool = relayed("read", b"HTTP/1.1 200 OK\r\n\r\n", "flood", limits=HASTY)
     sock = connect(address)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
     sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
 
-    eventually(lambda: pool.open == 1)
+    eventually(lambda: one.received)
     eventually(lambda: pool.open == 0)

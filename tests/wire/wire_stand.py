@@ -200,8 +200,9 @@ class Desk(Request):
 class Upstream:
     """Accepts connections and does with each what *script* says: bytes are sent, the rest are words.
 
-    ``read`` reads one request head, ``read-all`` to the end, ``close``, ``reset``, ``hang``. A fresh connection begins
-    the script anew unless *scripts* has several: then each connection has the next.
+    ``read`` reads one request head, ``read-all`` to the end, ``close``, ``reset``, ``hang``. An event is waited for, a
+    number slept. A fresh connection begins the script anew unless *scripts* has several: then each connection has the
+    next.
     """
 
     def __init__(self, *scripts):
@@ -232,8 +233,8 @@ class Upstream:
             for step in script:
                 if isinstance(step, bytes):
                     peer.sendall(step)
-                elif isinstance(step, float):
-                    time.sleep(step)
+                elif isinstance(step, float | threading.Event):
+                    _pause(step)
                 elif step == "read":
                     self.received.append(read_until(peer, b"\r\n\r\n"))
                 elif step == "close":
@@ -258,6 +259,13 @@ class Upstream:
             peer.close()
         for thread in self._threads:
             thread.join(5)
+
+
+def _pause(until):
+    if isinstance(until, threading.Event):
+        until.wait(PATIENCE_S)
+    else:
+        time.sleep(until)
 
 
 class Inbox:
