@@ -31,6 +31,8 @@ BY_REFERENCE = replace(
 )  # fmt: skip
 SECOND_S = 1.1
 """Odoo tells ``write_date`` to the second."""
+SECONDS = 5
+"""How many of them may be too short for all that is to fit into one, on a busy machine."""
 
 
 @pytest.fixture
@@ -157,21 +159,33 @@ def test_update_that_was_lost_is_carried_out_once(person, what):
 
 @pytest.mark.parametrize("what", ["request", "answer"])
 def test_update_in_the_second_of_the_change_before_it_is_carried_out_once(person, what):
-    transaction = Transaction()
     changes = {"street": "after", "tags": [], "country": "FR"}
 
     async def work(connector, lossy):
         lossy.lose(what, "write")
         await asyncio.sleep(1.05 - time.time() % 1)  # Odoo's second begins now: what follows fits into it.
-        odoo("res.partner", "write", [person], {"street": "before"})
+        odoo("res.partner", "write", [person], {"street": "before", "country_id": False})
+        before = changed_at(person)
         await lost(connector.update(PARTNERS, str(person), changes, transaction.first()))
-        return await connector.update(PARTNERS, str(person), changes, transaction.again()), lossy.reached["write"]
+        return (
+            before,
+            await connector.update(PARTNERS, str(person), changes, transaction.again()),
+            lossy.reached["write"],
+        )
 
-    answer, reached = with_lossy(work)
-    [row] = odoo("res.partner", "read", [person], ["write_date"])
+    for _ in range(SECONDS):
+        transaction = Transaction()
+        before, answer, reached = with_lossy(work)
+        if changed_at(person) == before:
+            break
 
     assert (answer["street"], answer["country"], reached) == ("after", "FR", 1)
-    assert transaction.noted[0]["write_date"] == row["write_date"]
+    assert transaction.noted[0]["write_date"] == before == changed_at(person)
+
+
+def changed_at(person):
+    [row] = odoo("res.partner", "read", [person], ["write_date"])
+    return row["write_date"]
 
 
 def test_update_with_values_that_odoo_makes_others_of_is_not_known_to_be_applied():

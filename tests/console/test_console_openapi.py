@@ -53,6 +53,7 @@ def test_all_but_signing_in_and_the_document_itself_need_a_session(document):
     assert open_to_all == {("/session", "post"), ("/openapi.json", "get")}
 
 
+DETERMINISTIC = "--generation-deterministic"
 SCHEMATHESIS = """
 hooks = "hooks.py"
 
@@ -80,7 +81,8 @@ def test_whatever_is_asked_the_answer_is_one_that_the_document_has(process, tmp_
     (tmp_path / "hooks.py").write_text(HOOKS)
     program = Path(sys.executable).with_name("schemathesis")
     options = [
-        "--checks=all", "--phases=examples,coverage,fuzzing", "--max-examples=40", "--continue-on-failure",
+        DETERMINISTIC, "--checks=all", "--phases=examples,coverage,fuzzing", "--max-examples=40",
+        "--continue-on-failure",
         # Ends the session that asks, or lasts as long as a password does.
         "--exclude-path-regex=^/session", f"--header=Authorization: Bearer {process.token()}", "--no-color",
     ]  # fmt: skip
@@ -104,8 +106,8 @@ def test_who_is_not_signed_in_gets_nothing_but_the_answers_of_the_document(proce
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 
     done = subprocess.run(
-        [program, "run", f"--checks={checks}", "--max-examples=10", "--phases=coverage,fuzzing", "--no-color",
-         "--continue-on-failure", "--warnings=off", f"{process.base}{PREFIX}/openapi.json"],
+        [program, "run", DETERMINISTIC, f"--checks={checks}", "--max-examples=10", "--phases=coverage,fuzzing",
+         "--no-color", "--continue-on-failure", "--warnings=off", f"{process.base}{PREFIX}/openapi.json"],
         capture_output=True, text=True, cwd=tmp_path, timeout=600, check=False,
     )  # fmt: skip
 
@@ -148,7 +150,7 @@ def test_whatever_an_admin_asks_of_the_session_the_answer_is_one_that_the_docume
     # The hook shows a session whatever is tried without one.
     options = [
         "--checks=all", "--exclude-checks=ignored_auth", "--phases=examples,coverage,fuzzing", "--max-examples=30",
-        "--continue-on-failure", "--include-path-regex=^/session", "--no-color",
+        DETERMINISTIC, "--continue-on-failure", "--include-path-regex=^/session", "--no-color",
     ]  # fmt: skip
 
     done = subprocess.run(

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from ledgers import documents
-from lossy import lossy
 from problems import ProblemCheck
 from running import eventually
 from upstream import gated
 
 from entrepot.store import schema
 from entrepot.store.engine import open_database
+from lossy import lossy
 
 pytestmark = pytest.mark.postgres
 
