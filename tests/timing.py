@@ -1,4 +1,6 @@
-"""How long something takes, on a machine that others use as well."""
+"""How long something takes, on a machine that others use as well, and what day it is meanwhile."""
+
+import time
 
 
 def least_s(measure, enough_s: float, tries: int = 3) -> float:
@@ -10,3 +12,10 @@ def least_s(measure, enough_s: float, tries: int = 3) -> float:
     while min(found) >= enough_s and len(found) < tries:
         found.append(measure())
     return min(found)
+
+
+def stay_within_a_day() -> None:
+    """Return when the day of UTC goes on for a minute at least: the next one brings a new quota."""
+    left_s = 86_400 - time.time() % 86_400
+    if left_s < 60:
+        time.sleep(left_s + 1)

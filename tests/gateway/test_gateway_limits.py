@@ -8,14 +8,9 @@ import time
 import pytest
 from catalogs import ALL_SCOPES, AZURE
 
+from timing import stay_within_a_day
+
 BURST, PER_SECOND = 10, 2
-
-
-def stay_within_a_day():
-    """Return when the day of UTC goes on for a minute at least: the next one brings a new quota."""
-    left_s = 86_400 - time.time() % 86_400
-    if left_s < 60:
-        time.sleep(left_s + 1)
 
 
 def rate_of(gateway, client):

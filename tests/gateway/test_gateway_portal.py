@@ -245,12 +245,11 @@ def test_revocation_that_cannot_be_stored_is_503_and_no_success(gateway, portal,
     aside = gateway.store / "revocations.aside"
     if file.exists():
         file.rename(aside)
-    # Nothing can be written there, and whoever reads meanwhile finds no file: of a directory, some never get off again.
-    file.symlink_to(gateway.store / "missing" / "revocations")
+    file.mkdir()
     try:
         answer = portal.post("/oauth/revoke", basic=("shop", secret), token=token)
     finally:
-        file.unlink()
+        file.rmdir()
         if aside.exists():
             aside.rename(file)
 

@@ -7,8 +7,9 @@ from ledgers import fixture, key, memories, rows
 from problems import ProblemCheck
 from running import eventually
 from test_gateway_changes import claims_of
-from test_gateway_limits import stay_within_a_day
 from upstream import message
+
+from timing import stay_within_a_day
 
 pytestmark = pytest.mark.slow
 
