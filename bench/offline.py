@@ -5,7 +5,9 @@ stages are on: EdDSA tokens (200, remembered), client rate, access log, metrics,
 
     python bench/offline.py [--max 18] [--profile]
 
-``--max`` makes it fail when the best of a hundred short rounds is above that many microseconds of processor time.
+``--max`` makes it fail when the best of a hundred short rounds is above that many microseconds of processor time. Where
+the yardstick of the same run takes longer than on the machine of ``figures.txt``, an exchange may, too, by the same
+factor.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from entrepot.settings import load_settings
 from entrepot.wire.client import ClientConnection
 from entrepot.wire.limits import Limits
 from entrepot.wire.server import Server
+from yardstick import REFERENCE_US, Yardstick
 
 CLIENTS = 200
 ROUNDS = 100
@@ -97,8 +100,8 @@ def tokens(keyring: Keyring, clients: dict[str, Client]) -> list[bytes]:
     return [token.token.encode() for token in made]
 
 
-def measure(directory: Path, profile: bool) -> float:
-    """Return the best of the rounds, in microseconds per exchange."""
+def measure(directory: Path, profile: bool) -> tuple[float, float]:
+    """Return the best of the rounds, in microseconds per exchange, and that of the yardstick."""
     ini = directory / "entrepot.ini"
     ini.write_text(f"[store]\ndirectory = {directory}\n")
     settings = load_settings(ini)
@@ -123,6 +126,7 @@ def measure(directory: Path, profile: bool) -> float:
             connection.data_received(request)
             upstream.data_received(ANSWER)
 
+    yardstick = Yardstick()
     exchange_all()
     if not transport.written.startswith(b"HTTP/1.1 200 OK") or not transport.written.endswith(BODY):
         raise SystemExit(f"the exchange went wrong: {transport.written!r}")
@@ -136,16 +140,17 @@ def measure(directory: Path, profile: bool) -> float:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)  # as the worker does
-    best = float("inf")
+    best = best_yardstick = float("inf")
     for _ in range(ROUNDS):
         started = time.process_time()
         for _ in range(5):
             exchange_all()
-        best = min(best, (time.process_time() - started) / (5 * CLIENTS))
+        best = min(best, (time.process_time() - started) / (5 * CLIENTS) * 1e6)
+        best_yardstick = min(best_yardstick, yardstick.best_us(5))
     gateway.close()
     shared.close()
     loop.close()
-    return best * 1e6
+    return best, best_yardstick
 
 
 def main() -> int:
@@ -154,9 +159,10 @@ def main() -> int:
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        best = measure(Path(directory), arguments.profile)
-    print(f"{best:.1f} us per exchange")
-    return 0 if best <= arguments.max else 1
+        best, best_yardstick = measure(Path(directory), arguments.profile)
+    slower = max(1.0, best_yardstick / REFERENCE_US)
+    print(f"{best:.1f} us per exchange, on a machine that is {slower:.2f} times as slow as that of the figures")
+    return 0 if best <= arguments.max * slower else 1
 
 
 if __name__ == "__main__":
