@@ -105,7 +105,7 @@ def test_gateway_whose_clock_runs_an_hour_ahead_may_delay_and_never_doubles(make
 @pytest.mark.postgres
 @pytest.mark.parametrize("ahead_s", [-600.0, -60.0, 60.0, 600.0])
 def test_courier_of_a_host_with_another_clock_neither_delays_nor_doubles_on_postgresql(
-    make_rig, postgresql, postgresql_url, ahead_s
+    postgresql, postgresql_url, make_rig, ahead_s
 ):
     rig = make_rig(settings=f"[store]\nurl = {postgresql_url}\n", timeout=TIMEOUT)
     rig.ledger = Ledger.of_postgresql(postgresql, postgresql_url)

@@ -268,7 +268,7 @@ def test_same_key_at_two_workers_at_the_same_moment_makes_one_transaction(make_r
 
 @pytest.mark.postgres
 def test_postgresql_that_is_killed_under_load_loses_nothing_and_doubles_nothing(
-    make_rig, postgresql, postgresql_url, dice, cycles
+    postgresql, postgresql_url, make_rig, dice, cycles
 ):
     rig = make_rig(settings=f"[store]\nurl = {postgresql_url}\n", couriers=2)
     rig.ledger = Ledger.of_postgresql(postgresql, postgresql_url)
