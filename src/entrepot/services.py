@@ -56,7 +56,6 @@ class Services:
     desk: Desk
     keys: KeyDesk
     credentials: Credentials
-    revision_counter: Counter
     ledger_counter: Counter
     unwritten: Counter
     opened: Database | None
@@ -100,7 +99,7 @@ class Services:
         credentials = Credentials(file, Uses(directory / uses.FILE), revocations, database)
         issuer = addressee(settings.gateway.public_url)
         desk = Desk(keyring, revocations, file, database, issuer=issuer, audience=issuer)
-        counters = (shared.counter("revision"), shared.counter("ledger"), shared.counter("unwritten"))
+        counters = (shared.counter("ledger"), shared.counter("unwritten"))
         keys = KeyDesk(keyring, database)
         desks = (desk, keys, credentials)
         return cls(settings, shared, keyring, revocations, *desks, *counters, database, absence, occupant)
@@ -159,7 +158,7 @@ class Services:
 
     def edit(self, edits_of: Callable[[Revision], Edits], *, actor: Actor) -> Applied:
         """Bring what *edits_of* makes of the catalog into force without a file: see ``declarative.edit``."""
-        return edit(self.database, edits_of, snapshot=self.snapshot_path, counter=self.revision_counter, actor=actor)
+        return edit(self.database, edits_of, snapshot=self.snapshot_path, actor=actor)
 
     def prepare(self) -> None:
         """Make ready what the workers cannot make: revocations and the snapshot as the store knows them.
@@ -179,7 +178,7 @@ class Services:
         self._compact()
         self.credentials.prepare()
         self.keys.prune()
-        publish(self.opened, self.snapshot_path, self.revision_counter)
+        publish(self.opened, self.snapshot_path)
         self.callers.hold_all()
 
     def catch_up(self) -> None:
@@ -206,7 +205,7 @@ class Services:
                 count = retention.prune(connection, now, retention.STEP)
         # Last: the disk may have had no room for it when the revision was made, and may have none still.
         try:
-            publish(self.database, self.snapshot_path, self.revision_counter)
+            publish(self.database, self.snapshot_path)
         except OSError as exc:
             raise StoreUnavailable(f"{self.snapshot_path} cannot be written: {exc.strerror}") from exc
 

@@ -65,7 +65,7 @@ def catalog(tmp_path, services):
     path = tmp_path / "catalog.yaml"
     path.write_text(CATALOG)
     apply(
-        services.database, [path], ask=None, snapshot=services.snapshot_path, counter=services.revision_counter,
+        services.database, [path], ask=None, snapshot=services.snapshot_path,
         actor=ROOT,
     )  # fmt: skip
     return services.catalog

@@ -7,15 +7,6 @@ from entrepot.declarative.document import check_files
 from entrepot.errors import CatalogError
 
 
-class Counter:
-    def __init__(self) -> None:
-        self.value = 0
-
-    def bump(self) -> int:
-        self.value += 1
-        return self.value
-
-
 @pytest.fixture
 def files(tmp_path):
     def write(text: str | bytes, name: str = "catalog.yaml") -> Path:
@@ -54,8 +45,3 @@ def draft(files):
 @pytest.fixture
 def ask():
     return lambda _upstream, model: TYPES[model]
-
-
-@pytest.fixture
-def counter():
-    return Counter()

@@ -1,10 +1,14 @@
+import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
 
 import pytest
 from catalog_example import TYPES, WHOLE
 
 from entrepot.catalog.revisions import current, publish
-from entrepot.catalog.snapshot import read_snapshot, write_snapshot
+from entrepot.catalog.snapshot import mark_of, read_snapshot, write_snapshot
+from entrepot.catalog.watch import CatalogWatch
 from entrepot.declarative.apply import apply, diff_files
 from entrepot.errors import CatalogError, UpstreamMisconfigured, UpstreamUnavailable
 from entrepot.store.audit import Actor, Wanted, entries
@@ -20,19 +24,17 @@ def snapshot(tmp_path):
 
 
 @pytest.fixture
-def bring(database, files, snapshot, counter, ask):
+def bring(database, files, snapshot, ask):
     def bring(text=WHOLE, *, ask=ask, prune=False, name="catalog.yaml"):
-        return apply(
-            database, [files(text, name)], ask=ask, snapshot=snapshot, counter=counter, actor=OPERATOR, prune=prune
-        )
+        return apply(database, [files(text, name)], ask=ask, snapshot=snapshot, actor=OPERATOR, prune=prune)
 
     return bring
 
 
-def test_the_first_apply_is_revision_one_and_in_force(bring, snapshot, counter, database):
+def test_the_first_apply_is_revision_one_and_in_force(bring, snapshot, database):
     applied = bring()
 
-    assert (applied.revision, applied.is_new, counter.value) == (1, True, 1)
+    assert (applied.revision, applied.is_new) == (1, True)
     catalog = read_snapshot(snapshot)
     assert catalog.revision == 1
     assert catalog.endpoints["orders"].model.fields[0].type == "char"
@@ -40,15 +42,15 @@ def test_the_first_apply_is_revision_one_and_in_force(bring, snapshot, counter, 
     assert current(database).origins["endpoints", "orders"].place.endswith("catalog.yaml:13")
 
 
-def test_applying_the_same_again_changes_nothing(bring, snapshot, counter):
+def test_applying_the_same_again_changes_nothing(bring, snapshot):
     bring()
-    before = snapshot.stat().st_mtime_ns
+    before = mark_of(snapshot)
 
     applied = bring(WHOLE.replace("cache: {fresh: 30s", "cache: {fresh: 30000ms").replace("    method: POST\n", ""))
 
-    assert (applied.revision, applied.is_new, counter.value) == (1, False, 1)
+    assert (applied.revision, applied.is_new) == (1, False)
     assert not applied.difference
-    assert snapshot.stat().st_mtime_ns == before
+    assert mark_of(snapshot) == before
 
 
 def test_a_change_is_told_key_by_key(bring):
@@ -185,11 +187,11 @@ def test_the_model_of_a_guard_is_asked_for_when_nothing_else_needs_it(bring):
     assert [mistake.path.rpartition(": ")[2] for mistake in caught.value.errors] == ["endpoints.go.guard"]
 
 
-def test_the_keys_of_the_ledger_are_in_force_after_publish_too(bring, database, snapshot, counter):
+def test_the_keys_of_the_ledger_are_in_force_after_publish_too(bring, database, snapshot):
     bring(WHOLE.replace("write: auto\n    cache", "write: auto\n    retry: {age: 7d}\n    cache"))
     snapshot.unlink()
 
-    publish(database, snapshot, counter)
+    publish(database, snapshot)
 
     found = read_snapshot(snapshot)
     assert (found.endpoints["orders"].write, found.endpoints["orders"].retry.age_s) == ("auto", 604_800.0)
@@ -223,19 +225,19 @@ def test_a_diff_changes_nothing(bring, files, database, snapshot):
     assert current(database).number == read_snapshot(snapshot).revision == 1
 
 
-def test_publish_makes_the_snapshot_that_a_crash_prevented(bring, database, snapshot, counter):
+def test_publish_makes_the_snapshot_that_a_crash_prevented(bring, database, snapshot):
     bring()
     right = read_snapshot(snapshot)
     snapshot.unlink()
 
-    assert publish(database, snapshot, counter) == 1
+    assert publish(database, snapshot) == 1
     assert read_snapshot(snapshot) == right
-    assert counter.value == 2
-    assert publish(database, snapshot, counter) == 1
-    assert counter.value == 2
+    mark = mark_of(snapshot)
+    assert publish(database, snapshot) == 1
+    assert mark_of(snapshot) == mark
 
 
-def test_publish_replaces_an_old_and_a_damaged_snapshot(bring, database, snapshot, counter):
+def test_publish_replaces_an_old_and_a_damaged_snapshot(bring, database, snapshot):
     bring()
     old = read_snapshot(snapshot)
     bring(PARTNER, name="more.yaml")
@@ -243,14 +245,13 @@ def test_publish_replaces_an_old_and_a_damaged_snapshot(bring, database, snapsho
 
     for spoil in (lambda: write_snapshot(snapshot, old), lambda: snapshot.write_bytes(b"{}")):
         spoil()
-        publish(database, snapshot, counter)
+        publish(database, snapshot)
         assert read_snapshot(snapshot) == right
 
 
-def test_publish_before_the_first_apply_makes_nothing(database, snapshot, counter):
-    assert publish(database, snapshot, counter) == 0
+def test_publish_before_the_first_apply_makes_nothing(database, snapshot):
+    assert publish(database, snapshot) == 0
     assert not snapshot.exists()
-    assert counter.value == 0
 
 
 def test_applies_at_once_are_done_one_after_the_other(bring, database, snapshot):
@@ -267,16 +268,38 @@ def test_applies_at_once_are_done_one_after_the_other(bring, database, snapshot)
     assert set(read_snapshot(snapshot).partners) == {"azure", "p0", "p1", "p2", "p3"}
 
 
-def test_a_number_that_comes_again_after_a_restore_is_another_revision(bring, database, snapshot, counter):
+def test_who_looks_all_the_time_takes_each_revision_once(bring, snapshot):
+    taken, ended = SimpleQueue(), threading.Event()
+
+    async def look():
+        watch = CatalogWatch(
+            snapshot, asyncio.get_running_loop(), prepare=lambda catalog: catalog.revision, enforce=taken.put
+        )
+        while not ended.is_set():
+            watch.refresh()
+            await asyncio.sleep(0)
+
+    with ThreadPoolExecutor(1) as pool:
+        looking = pool.submit(asyncio.run, look())
+        try:
+            for number in range(1, 11):
+                bring(f"partners:\n  p{number}: {{name: P}}\n")
+                assert taken.get(timeout=10) == number
+        finally:
+            ended.set()
+        looking.result()
+
+    assert taken.empty()
+
+
+def test_a_number_that_comes_again_after_a_restore_is_another_revision(bring, database, snapshot):
     bring()
     right = snapshot.read_bytes()
     write_snapshot(snapshot, read_snapshot(snapshot), digest="of the database before it was restored")
-    before = counter.value
 
-    publish(database, snapshot, counter)
+    publish(database, snapshot)
 
     assert snapshot.read_bytes() == right
-    assert counter.value == before + 1
 
 
 def test_each_revision_stands_in_the_audit_log(bring, database):

@@ -28,21 +28,21 @@ def snapshot(tmp_path):
 
 
 @pytest.fixture
-def in_force(database, files, snapshot, counter, ask):
+def in_force(database, files, snapshot, ask):
     """Bring a text in as the only catalog file, with *prune*."""
 
     def bring(text=WHOLE):
         return apply(
-            database, [files(text)], ask=ask, snapshot=snapshot, counter=counter, actor=OPERATOR, prune=True
+            database, [files(text)], ask=ask, snapshot=snapshot, actor=OPERATOR, prune=True
         )  # fmt: skip
 
     return bring
 
 
 @pytest.fixture
-def change(database, snapshot, counter):
+def change(database, snapshot):
     def change(edits_of):
-        return edit(database, edits_of, snapshot=snapshot, counter=counter, actor=OPERATOR)
+        return edit(database, edits_of, snapshot=snapshot, actor=OPERATOR)
 
     return change
 
@@ -213,16 +213,16 @@ def test_every_mistake_has_its_path_and_changes_nothing(in_force, change, databa
     assert current(database).number == 1
 
 
-def test_two_that_add_at_once_are_both_in_force(in_force, database, snapshot, counter):
+def test_two_that_add_at_once_are_both_in_force(in_force, database, snapshot):
     in_force()
 
     def while_another_adds(former):
         if former.number == 1:
             edit(
-                database, new_partner("globex", {"name": "Globex"}), snapshot=snapshot, counter=counter, actor=OPERATOR
+                database, new_partner("globex", {"name": "Globex"}), snapshot=snapshot, actor=OPERATOR
             )  # fmt: skip
         return new_partner("initech", {"name": "Initech"})(former)
 
-    edit(database, while_another_adds, snapshot=snapshot, counter=counter, actor=OPERATOR)
+    edit(database, while_another_adds, snapshot=snapshot, actor=OPERATOR)
 
     assert sorted(read_snapshot(snapshot).partners) == ["azure", "globex", "initech"]

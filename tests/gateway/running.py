@@ -97,7 +97,7 @@ class Daemon:
         path.write_text(json.dumps(document, indent=1), encoding="utf-8")
         with self.services() as services, LiveTypes(self.store) as ask:
             return applying.apply(
-                services.database, [path], ask=ask, snapshot=services.snapshot_path, counter=services.revision_counter,
+                services.database, [path], ask=ask, snapshot=services.snapshot_path,
                 actor=ANN,
             ).revision  # fmt: skip
 

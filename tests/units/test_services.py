@@ -61,7 +61,7 @@ def test_another_master_key_is_told_at_the_start_with_both_places_and_the_rest_i
 
 def test_counters_are_known_to_be_the_last_after_the_next_boot(settings):
     with Services.from_settings(settings) as services:
-        services.revision_counter.bump()
+        services.ledger_counter.bump()
         epoch = services.shared.epoch
     path = settings.store.directory / "shared"
     content = bytearray(path.read_bytes())
@@ -70,4 +70,4 @@ def test_counters_are_known_to_be_the_last_after_the_next_boot(settings):
 
     after = SharedState.open(path)
 
-    assert (after.epoch, after.counter("revision").read()) == (epoch, 1)
+    assert (after.epoch, after.counter("ledger").read()) == (epoch, 1)

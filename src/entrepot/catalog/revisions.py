@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import orjson
 from sqlalchemy import delete, select
@@ -31,13 +31,6 @@ from entrepot.store.engine import Database
 
 # So many of its changes the audit log names; the revision itself holds all of them.
 MAX_AUDITED = 200
-
-
-class Counter(Protocol):
-    """The counter of shared memory by which workers learn of a new revision."""
-
-    def bump(self) -> int:
-        """Add one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +134,7 @@ def compiled(revision: Revision) -> Catalog:
     return replace(resolve(draft, revision.types).catalog, revision=revision.number)
 
 
-def publish(database: Database, snapshot: Path, counter: Counter) -> int:
+def publish(database: Database, snapshot: Path) -> int:
     """Make the file *snapshot* hold the newest revision and return its number; 0, and no file, before the first.
 
     Does nothing when it holds it already, so that it may be called at every start: after a crash between commit and
@@ -156,7 +149,6 @@ def publish(database: Database, snapshot: Path, counter: Counter) -> int:
             return number
         revision = current(database)
         write_snapshot(snapshot, compiled(revision), digest=digest)
-    counter.bump()
     return revision.number
 
 

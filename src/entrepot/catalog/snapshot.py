@@ -88,6 +88,15 @@ def read_revision(path: Path) -> tuple[int, str] | None:
     return (revision, str(head.get("digest", ""))) if is_whole and isinstance(revision, int) else None
 
 
+def mark_of(path: Path) -> tuple[int, int, int] | None:
+    """Return what tells the file at *path* from the one before it and the next; None when there is none to be read."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
 def _read(path: Path) -> tuple[dict[str, Any], bytes]:
     try:
         head_line, _, payload = path.read_bytes().partition(b"\n")

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from entrepot.catalog.definitions import Catalog
-from entrepot.catalog.snapshot import collector_paused, read_snapshot
+from entrepot.catalog.snapshot import collector_paused, mark_of, read_snapshot
 from entrepot.chassis.errors import Error
-from entrepot.chassis.shared import SharedState
 
 log = logging.getLogger(__name__)
 
@@ -28,40 +27,30 @@ class CatalogWatch(Generic[Prepared]):
     def __init__(
         self,
         path: Path,
-        shared: SharedState,
         loop: asyncio.AbstractEventLoop,
         *,
         prepare: Callable[[Catalog], Prepared],
         enforce: Callable[[Prepared], object],
     ) -> None:
         self._path = path
-        self._counter = shared.counter("revision")
         self._loop = loop
         self._prepare = prepare
         self._enforce = enforce
-        self._seen: tuple[int, ...] = ()
+        self._seen: tuple[int, ...] | None = None
         self._loading: asyncio.Future[Prepared | None] | None = None
 
     def load(self) -> Prepared | None:
         """Return the present catalog made ready, None when there is none that can be used."""
-        self._seen = self._present()
+        self._seen = mark_of(self._path)
         return self._prepared()
 
     def refresh(self) -> None:
         """Take a new revision into force as soon as it is made ready, if there is one."""
-        seen = self._present()
+        seen = mark_of(self._path)
         if seen != self._seen and self._loading is None:
             self._seen = seen
             self._loading = self._loop.run_in_executor(None, self._prepared)
             self._loading.add_done_callback(self._loaded)
-
-    def _present(self) -> tuple[int, ...]:
-        """Return what tells one revision from the next: the counter, and the file for when the shared state is lost."""
-        try:
-            status = self._path.stat()
-        except OSError:
-            return (self._counter.read(),)
-        return self._counter.read(), status.st_ino, status.st_mtime_ns
 
     def _loaded(self, loading: asyncio.Future[Prepared | None]) -> None:
         self._loading = None

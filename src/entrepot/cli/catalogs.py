@@ -37,7 +37,6 @@ def apply(arguments: argparse.Namespace) -> int:
             arguments.files,
             ask=ask,
             snapshot=services.snapshot_path,
-            counter=services.revision_counter,
             actor=started.actor,
             prune=arguments.prune,
         )

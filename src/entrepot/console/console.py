@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import current_app
 
 from entrepot.catalog.definitions import Catalog
+from entrepot.catalog.snapshot import mark_of
 from entrepot.identity.operators import Operators, SignIns
 from entrepot.identity.passwords import Passwords
 from entrepot.identity.sessions import Sessions
@@ -49,21 +50,12 @@ class Console:
     def catalog(self) -> Catalog:
         """The catalog in force, read anew when its file is another one. Raises NotReady when that is damaged."""
         services = self.services
-        mark = _mark(services)
+        mark = mark_of(services.snapshot_path)
         known, catalog = self._catalog
         if mark != known:
             catalog = services.catalog()
             self._catalog = mark, catalog
         return catalog
-
-
-def _mark(services: Services) -> object:
-    """Return what tells one file of the catalog from the next."""
-    try:
-        status = services.snapshot_path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def console() -> Console:

@@ -91,9 +91,7 @@ class Courier:
         self._clock = Clock()
         self.links = Links(shared, self._clock, loop)
         self.deliverer = Deliverer(self.links, self._note, self.now)
-        self._watch = CatalogWatch(
-            directory / "snapshot.json", shared, loop, prepare=self._made_ready, enforce=self._enforce
-        )
+        self._watch = CatalogWatch(directory / "snapshot.json", loop, prepare=self._made_ready, enforce=self._enforce)
         self._revocations = Revocations(directory / REVOCATIONS, shared.counter(REVOCATIONS))
         self._meter = Meter(directory / "metrics", f"courier-{os.getpid()}")
         self._metrics = Metrics(self._meter)

@@ -9,7 +9,7 @@ from pathlib import Path
 from entrepot.catalog.check import Draft
 from entrepot.catalog.fields import Resolved, resolve
 from entrepot.catalog.model_types import Types
-from entrepot.catalog.revisions import Counter, Origin, Revision, current, publish, record
+from entrepot.catalog.revisions import Origin, Revision, current, publish, record
 from entrepot.catalog.written import Document, document
 from entrepot.chassis.errors import Mistake
 from entrepot.connectors.base import Json
@@ -55,19 +55,18 @@ def apply(
     *,
     ask: AskTypes | None,
     snapshot: Path,
-    counter: Counter,
     actor: Actor,
     prune: bool = False,
 ) -> Applied:
     """Bring the files at *paths* into force, all or nothing, and return what that changed.
 
     Objects that no file names stay, unless *prune* takes away those that came from files before. *ask* reads field
-    types; without it the former ones must do. The snapshot is written after the commit, then *counter* bumped; nothing
+    types; without it the former ones must do. The snapshot is written after the commit; nothing
     is when nothing differs. The audit log has it as *actor*'s. Raises CatalogError with every mistake,
     StoreUnavailable, OSError.
     """
     return bring_in(
-        database, lambda former: _plan(former, paths, prune=prune), ask=ask, snapshot=snapshot, counter=counter,
+        database, lambda former: _plan(former, paths, prune=prune), ask=ask, snapshot=snapshot,
         actor=actor,
     )  # fmt: skip
 
@@ -78,7 +77,6 @@ def bring_in(
     *,
     ask: AskTypes | None,
     snapshot: Path,
-    counter: Counter,
     actor: Actor,
 ) -> Applied:
     """Bring what *plan_from* makes of the present revision into force: see ``apply``."""
@@ -89,11 +87,11 @@ def bring_in(
         resolved = _resolved(plan.draft, known)
         warnings = known.warnings + resolved.warnings
         if not plan.difference and former.number and not _is_retyped(plan.draft, former.types, resolved):
-            return Applied(publish(database, snapshot, counter), False, plan.difference, warnings)
+            return Applied(publish(database, snapshot), False, plan.difference, warnings)
         revision = _revision(former, plan, known.types)
         summary = plan.difference.summary() or ("field types have changed" if former.number else "an empty catalog")
         if record(database, former.number, revision, summary=summary, actor=actor, changes=plan.changes):
-            publish(database, snapshot, counter)
+            publish(database, snapshot)
             return Applied(revision.number, True, plan.difference, warnings)
     raise StoreUnavailable("others change the catalog all the time; try again", retry_after_s=1.0)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from entrepot.catalog.check import check
-from entrepot.catalog.revisions import Counter, Origin, Revision, current
+from entrepot.catalog.revisions import Origin, Revision, current
 from entrepot.catalog.tree import Node, rooted
 from entrepot.chassis.errors import Mistake
 from entrepot.connectors.base import Json
@@ -38,7 +38,6 @@ def edit(
     edits_of: Callable[[Revision], Edits],
     *,
     snapshot: Path,
-    counter: Counter,
     actor: Actor,
 ) -> Applied:
     """Bring into force what *edits_of* makes of the present revision, all or nothing, and return what that changed.
@@ -47,7 +46,7 @@ def edit(
     file, CatalogError with every mistake, StoreUnavailable, OSError.
     """
     return bring_in(
-        database, lambda former: _plan(former, edits_of(former)), ask=None, snapshot=snapshot, counter=counter,
+        database, lambda former: _plan(former, edits_of(former)), ask=None, snapshot=snapshot,
         actor=actor,
     )  # fmt: skip
 

@@ -117,9 +117,7 @@ class Gateway:
         self.connections = 0
         self.listening: tuple[str, ...] = ()
         self._fault_second = self._faults = 0
-        self._watch = CatalogWatch(
-            directory / "snapshot.json", shared, loop, prepare=self.prepare, enforce=self._enforce_later
-        )
+        self._watch = CatalogWatch(directory / "snapshot.json", loop, prepare=self.prepare, enforce=self._enforce_later)
 
     # -- the catalog
 

@@ -77,9 +77,7 @@ class Portal:
     def follow_catalog(self) -> None:
         """Take the catalog into force, and each new revision in a thread of its own."""
         loop = asyncio.new_event_loop()
-        watch = CatalogWatch(
-            self.services.snapshot_path, self._shared, loop, prepare=lambda catalog: catalog, enforce=self._enforce
-        )
+        watch = CatalogWatch(self.services.snapshot_path, loop, prepare=lambda catalog: catalog, enforce=self._enforce)
         self._enforce(watch.load() or Catalog())
         self._follower = threading.Thread(target=self._follow, args=(watch, loop), name="catalog", daemon=True)
         self._follower.start()
