@@ -280,6 +280,15 @@ def test_a_session_that_is_not_used_ends(signed_in, sessions, clock):
     assert sessions.find(text) is None
 
 
+def test_a_session_that_is_used_goes_on_when_it_would_end_soon(signed_in, database, clock):
+    sessions = Sessions(database, idle_s=120.0, longest_s=43_200.0, clock=clock)
+    text = signed_in()
+
+    for quiet_s in (59, 110, 5, 110):
+        clock.now += quiet_s
+        assert sessions.find(text) is not None
+
+
 def test_a_session_ends_at_last_however_much_it_is_used(signed_in, sessions, clock):
     text = signed_in()
     for _ in range(28):

@@ -29,8 +29,9 @@ from entrepot.store.engine import Database
 
 # Of one operator at once; one more ends the oldest.
 MOST = 20
-# The last use is written down no more often than this.
+# The last use is written down no more often than this, nor than twenty times in what ends a session.
 USE_STEP_S = 60.0
+USE_STEPS = 20
 _TEXT = re.compile(r"eos_[A-Za-z0-9_-]{43}", re.ASCII)
 
 
@@ -53,7 +54,8 @@ class Signed:
 class Sessions:
     """The sessions in *database*: each ends *idle_s* after its last use, and *longest_s* after its beginning.
 
-    For several threads.
+    A use right after one that was written down is not: a session ends up to a twentieth of *idle_s*, and up to a minute,
+    earlier then. For several threads.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Sessions:
     ) -> None:
         self._database = database
         self._idle_s = idle_s
+        self._use_step_s = min(USE_STEP_S, idle_s / USE_STEPS)
         self._longest_s = longest_s
         self._clock = clock
 
@@ -100,7 +103,7 @@ class Sessions:
         used_at, ends_at = kept.used_at.timestamp(), kept.ends_at.timestamp()
         if operator.disabled_at is not None or now >= min(used_at + self._idle_s, ends_at):
             return None
-        if now - used_at >= USE_STEP_S:
+        if now - used_at >= self._use_step_s:
             self._note_use(kept.id, now)
         return Signed(held(operator), ends_at)
 
