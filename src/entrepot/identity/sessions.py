@@ -54,7 +54,7 @@ class Signed:
 class Sessions:
     """The sessions in *database*: each ends *idle_s* after its last use, and *longest_s* after its beginning.
 
-    A use right after one that was written down is not: a session ends up to a twentieth of *idle_s*, and up to a minute,
+    A use right after one that was written down is not: a session ends up to a twentieth of *idle_s*, a minute at most,
     earlier then. For several threads.
     """
 
