@@ -106,7 +106,7 @@ def erp_catalog(erp: Erp) -> dict:
     }  # fmt: skip
     upstream = {
         "kind": "odoo", "url": erp.url, "database": "standin", "login": "gateway", "secret": f"file:{erp.secret}",
-        "timeout": "5s", "connect_timeout": "500ms", "settle": "1s", "concurrency": 4,
+        "timeout": "5s", "connect_timeout": "5s", "settle": "1s", "concurrency": 4,
         "breaker": {"failures": 5, "open": "300ms"},
     }  # fmt: skip
     return {
