@@ -151,7 +151,8 @@ def test_slow_call_times_out_and_others_go_on(machine, brittle, company):
         answer, took_s = slow.result()
 
     assert (answer.status, answer.json()["code"]) == (504, "upstream-timeout"), answer.body
-    assert TIMEOUT_S - 0.3 < took_s < TIMEOUT_S + 1.0
+    # The clock that a call's time is counted from is up to a sweep old, and older on a busy machine.
+    assert TIMEOUT_S - 0.5 < took_s < TIMEOUT_S + 1.0
     assert {other.status for other, _ in others} == {200}
     assert was_waiting
     # A busy machine may keep one of them from the processor.
