@@ -203,6 +203,28 @@ def test_a_deleted_key_ends_its_tokens(verifier, keyring, make_token, now, tmp_p
         verifier.claims(old, now)
 
 
+@pytest.mark.parametrize("who", ["nobody else", "a token of an unknown key", "one who shares the keyring"])
+def test_a_deleted_key_ends_its_tokens_whoever_else_has_looked_since(
+    verifier, keyring, make_token, forge, header, now, tmp_path, who
+):
+    old = make_token()
+    verifier.claims(old, now)
+    kid = keyring.current.kid
+    keyring.rotate()
+    verifier.refresh()
+
+    (tmp_path / f"keys/{kid}.key").unlink()
+    if who == "a token of an unknown key":
+        with pytest.raises(InvalidToken, match="kid"):
+            verifier.claims(forge(header={**header, "kid": "unknown"}), now)
+    elif who == "one who shares the keyring":
+        keyring.refresh()
+    verifier.refresh()
+
+    with pytest.raises(InvalidToken, match="kid"):
+        verifier.claims(old, now)
+
+
 def test_a_key_of_another_process_is_found_when_its_token_comes(
     revocations, keyring, issuer, make_token, now, tmp_path
 ):

@@ -24,7 +24,8 @@ from entrepot.identity.credential import CredentialFile
 from entrepot.identity.issuing import Issuing, Row, insert_tokens
 from entrepot.identity.keys import Keyring
 from entrepot.identity.partners import Client
-from entrepot.identity.refused import CutoffKind, Kind, Lift, Revocation
+from entrepot.identity.refused import NEVER, CutoffKind, Kind, Lift, Revocation
+from entrepot.identity.refusing import refuse
 from entrepot.identity.revocation import Revocations
 from entrepot.identity.rows import revocation_of, write_down
 from entrepot.identity.tokens import MAX_LIFETIME_S, IssuedToken, read
@@ -155,7 +156,7 @@ class Desk:
         if kind == "jti":
             return self._revoke(Revocation(kind, value, now, self._expiry(value, now), by=actor.name), actor)
         cutoff = self._last_made(kind, value, now) if before is None else _last_second(before, now)
-        return self._revoke(Revocation(kind, value, now, cutoff + MAX_LIFETIME_S, cutoff=cutoff, by=actor.name), actor)
+        return self._revoke(_up_to(kind, value, cutoff, now, actor.name), actor)
 
     def lift(self, kind: CutoffKind, value: str, *, actor: Actor) -> Lifted:
         """Take back that all issued up to some time to the client or partner *value*, or to everybody, is refused.
@@ -164,13 +165,20 @@ class Desk:
         refused. Raises BadRequest for what cannot be a name, StoreUnavailable when either the database or the disk does
         not take it: then it stays refused.
         """
-        self._revocations.refresh()
-        cutoff = self._revocations.own_cutoff(kind, value)
-        lift = Lift(kind, value, cutoff, self._clock(), by=actor.name)
-        # The database first: what it says to be revoked is put back into the file at the next start.
-        with self._present().transaction() as session:
-            write_down(session, lift, actor)
-        return Lifted(kind, value, cutoff if self._revocations.add(lift) else None)
+        cutoff = NEVER
+        try:
+            # The file within the turn of the database: whoever revokes meanwhile waits for it, and looks again.
+            with self._present().transaction() as session:
+                self._revocations.refresh()
+                cutoff = self._revocations.own_cutoff(kind, value)
+                lift = Lift(kind, value, cutoff, self._clock(), by=actor.name)
+                write_down(session, lift, actor)
+                session.flush()
+                return Lifted(kind, value, cutoff if self._revocations.add(lift) else None)
+        except StoreUnavailable:
+            if cutoff != NEVER:
+                self._revocations.add(_up_to(kind, value, cutoff, self._clock(), actor.name))
+            raise
 
     def agree(self) -> int:
         """Make file and database know the same, and return how many revocations had to be put back into the file.
@@ -186,14 +194,7 @@ class Desk:
         write_back(self._present(), self._revocations, self._clock())
 
     def _revoke(self, revocation: Revocation, actor: Actor) -> Revoked:
-        new = self._revocations.add(revocation)
-        stored = self._database is not None
-        try:
-            if self._database is not None:
-                with self._database.transaction() as session:
-                    write_down(session, revocation, actor)
-        except StoreUnavailable:
-            stored = False
+        new, stored = refuse(self._revocations, self._database, revocation, actor=actor, clock=self._clock)
         return Revoked(revocation.kind, revocation.value, new, stored)
 
     def _last_made(self, kind: Kind, value: str, now: float) -> int:
@@ -241,6 +242,10 @@ def _keep(database: Database, actor: Actor, row: Row) -> None:
     with database.transaction() as session:
         insert_tokens(session.connection(), [row], 0.0)
         audit.append(session, actor, Change("issue", "token", row["jti"], after=after))
+
+
+def _up_to(kind: CutoffKind, value: str, cutoff: int, now: float, by: str) -> Revocation:
+    return Revocation(kind, value, now, cutoff + MAX_LIFETIME_S, cutoff, by)
 
 
 def _last_second(before: float, now: float) -> int:

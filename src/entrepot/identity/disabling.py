@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from entrepot.errors import StoreUnavailable
 from entrepot.identity.refused import CallerKind, Switch
+from entrepot.identity.refusing import refuse
 from entrepot.identity.revocation import Revocations
 from entrepot.identity.rows import write_down
 from entrepot.store.audit import Actor
@@ -42,14 +43,7 @@ class Disabling:
         force.
         """
         switch = Switch(kind, name, disabled=True, at=self._clock(), by=actor.name)
-        new = self._revocations.add(switch)
-        stored = self._database is not None
-        try:
-            if self._database is not None:
-                with self._database.transaction() as session:
-                    write_down(session, switch, actor)
-        except StoreUnavailable:
-            stored = False
+        new, stored = refuse(self._revocations, self._database, switch, actor=actor, clock=self._clock)
         return Switched(new, stored)
 
     def enable(self, kind: CallerKind, name: str, *, actor: Actor) -> Switched:
@@ -59,15 +53,22 @@ class Disabling:
         """
         if self._database is None:
             raise StoreUnavailable("the database is away; without it nothing is enabled")
-        former = self.since(kind, name)
-        switch = Switch(kind, name, disabled=False, at=self._clock(), by=actor.name)
-        # The database first: what it says to be disabled is put back into the file at the next start.
-        with self._database.transaction() as session:
+        former = None
+        try:
+            # The file within the turn of the database: whoever disables meanwhile waits for it, and looks again.
+            with self._database.transaction() as session:
+                former = self.since(kind, name)
+                switch = Switch(kind, name, disabled=False, at=self._clock(), by=actor.name)
+                if former is not None:
+                    # The database may have been away then, and would never hear of it.
+                    write_down(session, former, Actor(former.by, "system", actor.operation_id))
+                write_down(session, switch, actor)
+                session.flush()
+                return Switched(self._revocations.add(switch), stored=True)
+        except StoreUnavailable:
             if former is not None:
-                # The database may have been away then, and would never hear of it.
-                write_down(session, former, Actor(former.by, "system", actor.operation_id))
-            write_down(session, switch, actor)
-        return Switched(self._revocations.add(switch), stored=True)
+                self._revocations.add(former)
+            raise
 
     def since(self, kind: CallerKind, name: str) -> Switch | None:
         """Return since when the client or partner itself is disabled, and by whom; None when it is not."""

@@ -115,6 +115,7 @@ class Verifier:
         self._by_jti: dict[str, bytes] = {}
         self.refused = 0
         self._keyring = keyring
+        self._kids = keyring.keys.keys()
         self._revocations = revocations
         self._version = revocations.version
         self._issuer = issuer
@@ -157,8 +158,12 @@ class Verifier:
         Cheap when nothing has changed, and when single tokens were revoked, whatever their number; to be called several
         times a second. Raises StoreUnavailable when the revocations cannot be read.
         """
-        if self._read_keys():
-            self._forget([token for token, claims in self.remembered.items() if claims.kid not in self._keyring.keys])
+        self._read_keys()
+        # Whoever else looks, as for an unknown kid, takes the news from this look.
+        kids = self._keyring.keys.keys()
+        if kids != self._kids:
+            self._kids = kids
+            self._forget([token for token, claims in self.remembered.items() if claims.kid not in kids])
         self._revocations.refresh()
         if self._version != self._revocations.version:
             self._forget(self._refused())
@@ -209,12 +214,11 @@ class Verifier:
             raise InvalidToken("the key of the token is not known (kid)")
         return key
 
-    def _read_keys(self) -> bool:
+    def _read_keys(self) -> None:
         try:
-            return self._keyring.refresh()
+            self._keyring.refresh()
         except (SettingsError, StoreUnavailable) as exc:
             log.warning("signing keys cannot be read again, the known ones stay in use", extra={"reason": str(exc)})
-            return False
 
     def _check_addressee(self, payload: dict[str, Any]) -> None:
         if payload.get("iss") != self._issuer:
