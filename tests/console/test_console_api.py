@@ -535,6 +535,18 @@ def test_a_body_that_cannot_be_is_refused(editor, body, content_type, expected):
     assert code(editor.ask("POST", "/tokens", data=body, content_type=content_type)) == expected
 
 
+@pytest.mark.parametrize("levels", [200, 201, 254, 255, 256, 300, 450, 1000, 1024, 1025])
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"name":', "}")])
+def test_a_body_that_is_nested_too_deeply_is_refused_to_who_has_not_signed_in(app, levels, opened, closed):
+    body = opened * levels + "0" + closed * levels
+
+    answer = Script(app).ask("POST", "/session", data=body, content_type="application/json")
+
+    assert code(answer) == ((422, "invalid-body") if levels <= 200 else (400, "malformed-json"))
+    if 200 < levels <= 1024:
+        assert answer.json["detail"] == "the body is nested too deeply: 200 levels at most"
+
+
 def test_what_is_not_there_is_404_and_what_cannot_be_done_405(admin):
     nowhere, wrong = admin.get("/nowhere"), admin.delete("/keys")
 

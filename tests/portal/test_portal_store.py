@@ -61,6 +61,25 @@ def test_portal_that_begins_without_its_database_gives_tokens_once_it_is_back(se
     assert until(lambda: client.post("/oauth/token", data=FORM, auth=("shop", secret)).status_code == 200)
 
 
+def test_portal_whose_database_came_back_knows_keys_that_another_process_makes_then(
+    settings, start_portal, again_s, services, shop, secret
+):
+    path = settings.store.directory / "entrepot.db"
+    aside = path.with_name("aside")
+    path.rename(aside)
+    path.mkdir()
+    client = start_portal().test_client()
+    path.rmdir()
+    aside.rename(path)
+    assert until(lambda: client.post("/oauth/token", data=FORM, auth=("shop", secret)).status_code == 200)
+
+    services.keys.rotate(actor=OPERATOR)
+    token = services.desk.issue(shop, scopes=None, expires_s=600, actor=OPERATOR).token
+
+    answer = client.get("/oauth/whoami", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 200, answer.text
+
+
 @pytest.mark.parametrize("kind", ["client", "partner"])
 def test_disabled_client_is_known_no_more(ask, services, secret, kind):
     assert ask("/oauth/token", ("shop", secret), **FORM).status_code == 200

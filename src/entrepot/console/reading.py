@@ -17,6 +17,8 @@ PAGE = frozenset({"offset", "limit"})
 MAX_SHOWN_CHARS = 80
 # Above, a float does not tell neighbouring integers apart.
 MAX_INTEGER = 2**53
+# No body needs more than a few. orjson takes 1024, Python some 400, and what looks for mistakes 255.
+MAX_LEVELS = 200
 
 
 class Reading:
@@ -84,12 +86,17 @@ def _parsed(body: bytes) -> Any:
         raise MalformedJson(f"the body is not JSON: {exc.msg} at line {exc.lineno} column {exc.colno}") from exc
 
 
-def _with_integers(document: Any) -> Any:
-    """Return *document* with 5 for 5.0: to JSON Schema (draft 2020-12, 4.2.3), and so to its readers, they are one."""
+def _with_integers(document: Any, levels: int = MAX_LEVELS) -> Any:
+    """Return *document* with 5 for 5.0: to JSON Schema (draft 2020-12, 4.2.3), and so to its readers, they are one.
+
+    Raises MalformedJson when it has more than *levels* of lists and objects in one another.
+    """
+    if isinstance(document, dict | list) and not levels:
+        raise MalformedJson(f"the body is nested too deeply: {MAX_LEVELS} levels at most")
     if isinstance(document, dict):
-        return {name: _with_integers(value) for name, value in document.items()}
+        return {name: _with_integers(value, levels - 1) for name, value in document.items()}
     if isinstance(document, list):
-        return [_with_integers(value) for value in document]
+        return [_with_integers(value, levels - 1) for value in document]
     if isinstance(document, float) and document.is_integer() and abs(document) <= MAX_INTEGER:
         return int(document)
     return document

@@ -57,7 +57,7 @@ def present_caller() -> Caller:
 
 
 def _key(_header: dict[str, Any], _payload: dict[str, Any]) -> Ed25519PublicKey:
-    key = portal().services.keyring.public(g.caller.claims.kid)
+    key = portal().key(g.caller.claims.kid)
     if key is None:
         raise InvalidToken("the key of the token is not known (kid)", headers=INVALID_TOKEN)
     return key

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from flask import current_app
 
 from entrepot.catalog.definitions import Catalog
@@ -60,8 +61,9 @@ class Portal:
         self._attempts = Attempts(self._shared, "secrets")
         self._pace = Pace(self._shared, settings.tokens.per_minute)
         self._keeping = threading.Lock()
+        self._keyring = first.keyring
         self._verifier = Verifier(
-            first.keyring, first.revocations, issuer=self.issuer, audience=self.issuer,
+            self._keyring, first.revocations, issuer=self.issuer, audience=self.issuer,
             leeway_s=settings.tokens.leeway_s,
         )  # fmt: skip
         self._verifying = threading.Lock()
@@ -131,6 +133,11 @@ class Portal:
             self._verifier.refresh()
             claims = self._verifier.claims(token, time.time(), source)
         return Caller(claims, recognise(claims, self.catalog.clients.get(claims.client)))
+
+    def key(self, kid: str) -> Ed25519PublicKey | None:
+        """Return the public key *kid* that tokens are verified with, None when it is not known."""
+        # Once the database came back, the services have another keyring, which nobody looks for new keys with.
+        return self._keyring.public(kid)
 
     # -- tokens
 
