@@ -330,6 +330,17 @@ def test_relay_with_a_schema_checks_it(gateway, upstream, assert_problem, case):
     assert len(upstream.seen_at("/checked")) == before
 
 
+@pytest.mark.parametrize("levels", [200, 300, 1000, 1100])
+@pytest.mark.parametrize("target", [CONTACTS, "/v1/checked"])
+def test_wrong_value_that_is_nested_deeply_is_refused(gateway, assert_problem, target, levels):
+    body = b'{"name": ' + b"[" * levels + b"]" * levels + b"}"
+
+    answer = gateway.call_json("POST", target, body, token="shop")
+
+    status, code = (422, "invalid-body") if levels == 200 else (400, "malformed-json")
+    assert_problem(answer, status, code)
+
+
 def test_relay_with_a_schema_sends_the_bytes_that_were_checked(gateway):
     body = b' {"name" : "x",\n"tags":["\\u00e9"]} '
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import jsonschema_rs
 import orjson
@@ -73,13 +73,21 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def check_schema(validator: jsonschema_rs.Draft202012Validator, document: Any) -> None:
-    """Raise InvalidBody with JSON pointers.
+    """Raise InvalidBody with JSON pointers, MalformedJson when what is wrong is nested too deeply to be told.
 
     Of a document up to 1000 values and 32 Ki characters these are all mistakes, at most 100; of a larger one the first
     is told, and of one beyond 50 000 values that it is wrong.
     """
     if validator.is_valid(document):
         return
+    try:
+        _raise_mistakes(validator, document)
+    except ValueError as exc:
+        # A value that is wrong is copied for the message, down to 255 levels.
+        raise MalformedJson("the body is nested too deeply") from exc
+
+
+def _raise_mistakes(validator: jsonschema_rs.Draft202012Validator, document: Any) -> NoReturn:
     values, chars = _size(document)
     if values <= ALL_MISTAKES_VALUES and chars <= ALL_MISTAKES_CHARS:
         mistakes = [_shortened(mistake) for mistake in mistakes_of(validator, document)]
