@@ -103,7 +103,11 @@ class Daemon:
 
     def bring_in(self, name: str, document: dict) -> None:
         """Apply *document*, and return when all workers have it in force."""
-        said = f"catalog in force revision={self.apply(name, document)} "
+        self.wait_in_force(self.apply(name, document))
+
+    def wait_in_force(self, revision: int) -> None:
+        """Return when all workers have *revision* in force."""
+        said = f"catalog in force revision={revision} "
         assert eventually(lambda: self.log().count(said) == len(self.workers()), START_S)
 
     def issue(self, client: str) -> str:

@@ -78,8 +78,7 @@ class Changes:
         }
         edits = Edits(partners, Change("change", "partner", "north and south"))
         revision = self.services.edit(lambda _former: edits, actor=ANN).revision
-        said = f"catalog in force revision={revision} "
-        assert eventually(lambda: self.daemon.log().count(said) == len(self.daemon.workers()))
+        self.daemon.wait_in_force(revision)
 
     def one(self):
         """Do something, and return what it was."""

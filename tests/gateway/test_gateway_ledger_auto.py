@@ -7,6 +7,7 @@ import time
 from contextlib import suppress
 
 import pytest
+from catalogs import MODELS
 from ledgers import fixture, key, locked, row, rows
 from problems import ProblemCheck
 from running import eventually
@@ -301,6 +302,34 @@ def test_records_that_are_bound_to_the_caller_are_in_order_for_each_partner(own,
     )
 
     assert row(own, made)["order_key"] != row(own, foreign)["order_key"]
+
+
+def test_nothing_overtakes_on_a_record_that_another_endpoint_reaches_now_or_no_more(own, name):
+    everybodys = {**MODELS["orders"], "path": "/v1/all-orders", "operations": ["read"], "where": []}
+    made, changed = [], []
+
+    def make(reference):
+        order = {"reference": reference, "lines": []}
+        made.append(own.call_json("POST", "/v1/auto-orders", order, "Prefer: respond-async", token="shop"))
+
+    def change(reference):
+        changed.append(own.call_json("PATCH", f"/v1/auto-orders/{reference}", {"note": "x"}, token="shop"))
+
+    make(f"{name}-before")
+    own.bring_in("more.yaml", {"endpoints": {"all-orders": everybodys}})
+    try:
+        change(f"{name}-before")
+        make(f"{name}-meanwhile")
+    finally:
+        files = [str(own.directory / file) for file in ("catalog.yaml", "ledger.yaml")]
+        pruned = own.entrepot("apply", "--prune", "--json", *files)
+        own.wait_in_force(json.loads(pruned.stdout)["revision"])
+    change(f"{name}-meanwhile")
+
+    assert [answer.status for answer in (*made, *changed)] == [202] * 4
+    keys = [[row(own, answer)["order_key"] for answer in answers] for answers in (made, changed)]
+    assert keys[0] == keys[1]
+    assert [row(own, answer)["due_at"] for answer in changed] == [None, None]
 
 
 def test_records_are_written_directly_while_odoo_is_well(own, name):

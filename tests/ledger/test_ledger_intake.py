@@ -332,6 +332,27 @@ def test_an_auto_write_queues_behind_whatever_is_before_it(ledger, state):
     assert ledger.see(admission.id).follows.id == first
 
 
+def test_what_stands_under_the_other_key_is_not_overtaken(ledger):
+    first = ledger.queue(order_key="former")
+
+    second = ledger.bring(when="behind", order_key="k", other_key="former")
+    third = ledger.bring(order_key="k", other_key="former")
+
+    assert [ledger.see(each.id).follows.id for each in (second, third)] == [first, first]
+    assert isinstance(ledger.bring(when="behind", order_key="k"), GoOn)
+    assert ledger.bring(when="alone", order_key="k", other_key="former") == Refused("behind", NOW)
+
+
+def test_when_nothing_is_left_under_the_other_key_it_counts_no_more(ledger):
+    ledger.deliver(order_key="former")
+
+    queued = ledger.bring(order_key="k", other_key="former")
+
+    assert ledger.row(queued.id).order_key == "k"
+    assert isinstance(ledger.bring(when="behind", order_key="k", other_key="former"), Accepted)
+    assert isinstance(ledger.bring(when="behind", order_key="former"), GoOn)
+
+
 def test_an_auto_write_without_an_order_goes_directly(ledger):
     ledger.queue(order_key=None)
 

@@ -41,6 +41,17 @@ def order_of(endpoint: Endpoint, kind: str, variables: tuple[str, ...], shared: 
     return _in_any_order
 
 
+def other_order_of(endpoint: Endpoint, kind: str, variables: tuple[str, ...], shared: frozenset[Subject]) -> Order:
+    """Return the function that gives what the same record's ordering key is when other endpoints reach it.
+
+    Writes may wait under it: an endpoint that came or went may have made the subject one of *shared*, or of the others.
+    """
+    about = _subject(endpoint)
+    if endpoint.order != "record" or about is None:
+        return _in_any_order
+    return _record_order(endpoint, kind, variables, shared ^ {about})
+
+
 def shared_subjects(endpoints: Iterable[Endpoint]) -> frozenset[Subject]:
     """Return the subjects whose records any caller may reach, by whichever of *endpoints*.
 

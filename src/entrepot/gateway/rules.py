@@ -10,7 +10,7 @@ from entrepot.catalog.definitions import Endpoint
 from entrepot.catalog.plans import Plan, plan_of
 from entrepot.connectors.base import Caller, Json, Upstream
 from entrepot.gateway.answers import Answer
-from entrepot.gateway.ordering import Order, Subject, order_of
+from entrepot.gateway.ordering import Order, Subject, order_of, other_order_of
 from entrepot.ledger.entries import Kind, PlanText
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class WriteRule:
     needs_key: bool = field(init=False)
     plan: Plan = field(init=False)
     _order: Order | None = field(init=False, default=None)
+    _other_order: Order | None = field(init=False, default=None)
     _plan_text: PlanText | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -54,7 +55,7 @@ class WriteRule:
         """How long after a call that was lost nothing may be sent again."""
         return self.upstream.settle_s if self.plan.rests else 0.0
 
-    # Both are made when they are first wanted: of thousands of endpoints few are written to.
+    # All are made when they are first wanted: of thousands of endpoints few are written to.
 
     @property
     def order(self) -> Order:
@@ -62,6 +63,13 @@ class WriteRule:
         if self._order is None:
             self._order = order_of(self.endpoint, self.kind, self.variables, self.shared)
         return self._order
+
+    @property
+    def other_order(self) -> Order:
+        """What gives the ordering key that the same record had before other endpoints came or went."""
+        if self._other_order is None:
+            self._other_order = other_order_of(self.endpoint, self.kind, self.variables, self.shared)
+        return self._other_order
 
     @property
     def plan_text(self) -> PlanText:

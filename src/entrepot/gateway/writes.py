@@ -201,6 +201,7 @@ def _transaction(exchange: Exchange, rule: WriteRule, now: float) -> NewTransact
         facts={"values": principal.values, **rule.facts(exchange)},
         body=exchange.body,
         order_key=rule.order(exchange),
+        other_key=rule.other_order(exchange),
         accepted_at=now,
         expires_at=now + rule.endpoint.retry.age_s,
         due_at=now,

@@ -86,7 +86,7 @@ class _Batch:
         self._keys = known_keys(connection, (item.key.digest for item in items if item.key is not None))
         self._ended_at = reading.ends(connection, self._doubtful(items))
         self._known = set(self._ended_at)
-        ordered = (item.transaction.order_key for item in items if item.transaction.order_key is not None)
+        ordered = {key for item in items for key in (item.transaction.order_key, item.transaction.other_key)} - {None}
         self._heads = {row[0]: _head_due_at(row[2], row[1]) for row in _HEADS.rows(connection, ordered)}
         partners = {item.transaction.partner for item in items if item.when in {"always", "behind"}}
         self._used = {row[0]: [int(row[1]), int(row[2])] for row in _USED.rows(connection, partners)}
@@ -101,6 +101,8 @@ class _Batch:
 
     def admit(self, item: Acceptance) -> Admission:
         """Decide about *item*, and note what is to be written."""
+        if item.transaction.other_key in self._heads:
+            item = replace(item, transaction=replace(item.transaction, order_key=item.transaction.other_key))
         if item.when == "handed-over":
             return self._take_over(item)
         verdict = self._judge(item.key) if item.key is not None else None

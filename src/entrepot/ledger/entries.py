@@ -68,11 +68,11 @@ class NewTransaction:
 
     *facts*: ``variables`` (path values by name), ``values`` (what the partner's templates stand for), ``fields`` (the
     header lines that a relay passes on), ``query``, ``path`` (of a create). *order_key* is what ``order`` of the
-    endpoint says, as a digest. *state* is ``queued``, or ``waiting`` for a direct write that was tried and did not come
-    to a good end; *tried* says what is known of that try and those before it; *due_at* is then later than now,
-    and *memory* what the connector noted before it. What is under way, and a call or an update of unknown outcome, is
-    not tried before *due_at* whatever happens: the upstream may be at work on it. *rest_s* is how long it may be so
-    after a call whose worker was lost.
+    endpoint says, as a digest; it goes behind what stands under *other_key*, as long as there is any. *state* is
+    ``queued``, or ``waiting`` for a direct write that was tried and did not come to a good end; *tried* says what is
+    known of that try and those before it; *due_at* is then later than now, and *memory* what the connector noted before
+    it. What is under way, and a call or an update of unknown outcome, is not tried before *due_at* whatever happens:
+    the upstream may be at work on it. *rest_s* is how long it may be so after a call whose worker was lost.
     """
 
     id: str
@@ -97,6 +97,7 @@ class NewTransaction:
     tried: tuple[Attempt, ...] = ()
     is_under_way: bool = False
     rest_s: float = 0.0
+    other_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
