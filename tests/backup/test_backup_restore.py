@@ -93,7 +93,7 @@ def test_unfinished_work_is_held_for_review_and_the_rest_is_as_it_was(store, oth
     with other.started() as services:
         assert rows(services) == {
             delivered: ("delivered", None, "yes"),
-            dead: ("dead", None, "no"),
+            dead: ("dead", None, "unknown"),
             sending: ("held", "restore", "unknown"),
             waiting: ("held", "restore", "unknown"),
             conflict: ("held", "conflict", "unknown"),

@@ -1,12 +1,17 @@
 """Work on records of an ERP: applied once, also when the ERP was away or its answer was lost."""
 
 import json
+import time
 from contextlib import contextmanager
 from urllib.request import Request, urlopen
 
 import pytest
 from stand import eventually
 
+from entrepot.ledger.claim import claim
+from entrepot.ledger.entries import ClaimRequest, Settlement
+from entrepot.ledger.restored import hold_unfinished
+from entrepot.ledger.settle import settle
 from entrepot.standin.server import StandIn
 
 pytestmark = pytest.mark.slow
@@ -153,6 +158,28 @@ def test_a_conflict_that_is_replayed_is_written_over_what_others_wrote(stand, er
 
     assert (conflict.reason, conflict.applied) == ("conflict", "unknown")
     assert row["note"] == "mine"
+
+
+def test_a_guarded_call_that_was_dead_in_the_backup_is_not_made_again_when_it_is_replayed(stand, erp):
+    with erp.there():
+        made = erp.call("sale.order", "create", {"partner_id": PARTNER, "client_order_ref": "A-5"})
+        (id_,) = put(stand, "call", endpoint="confirm", reference="A-5")
+        with stand.database.writing() as connection:
+            ((lease,),) = claim(connection, [ClaimRequest("erp", 1, "gone", 30.0)], time.time())
+            settle(connection, [Settlement(lease.seq, lease.token, "dead", "no")], time.time())
+            hold_unfinished(connection)
+        # What an operator's replay after the backup has done.
+        erp.call("sale.order", "action_confirm", [made])
+        [before] = erp.call("sale.order", "read", [made], ["state", "write_date"])
+
+        stand.entrepot("transactions", "replay", id_)
+        stand.run()
+        stand.wait_state([id_], "delivered")
+        [after] = erp.call("sale.order", "read", [made], ["state", "write_date"])
+
+    assert before["state"] == "sale"
+    assert after == before
+    assert stand.sight(id_).answer.body == b"null"
 
 
 def test_a_deletion_is_delivered(stand, erp):

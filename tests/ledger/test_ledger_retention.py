@@ -16,6 +16,7 @@ from entrepot.ledger.entries import (
     AnswerOf,
     GoOn,
     KeptAnswer,
+    Memory,
     PlanText,
     Quota,
     Refused,
@@ -25,7 +26,7 @@ from entrepot.ledger.entries import (
 from entrepot.ledger.keys import keep_answers
 from entrepot.ledger.operate import Eraser, cancel, replay, skip
 from entrepot.ledger.retention import Retention, prune
-from entrepot.ledger.settle import settle
+from entrepot.ledger.settle import remember, settle
 from entrepot.store.audit import Actor
 from entrepot.store.ledger import attempts, idempotency_keys, plans, queues, transactions
 
@@ -121,6 +122,51 @@ def test_what_a_wrong_clock_has_put_off_is_due_now(ledger):
     assert ledger.claim() == []
     assert prune_all(ledger) == 1
     assert [lease.id for lease in ledger.claim()] == [id_]
+
+
+def lost_while_the_clock_was_wrong(ledger, rest_s):
+    """Return what a lost courier left, under a clock a year ahead, to rest for *rest_s*; the clock is right again."""
+    ledger.now += 365 * DAY_S
+    id_ = ledger.queue(kind="update", accepted_at=ledger.now, due_at=ledger.now, expires_at=ledger.now + 3 * DAY_S)
+    (lease,) = ledger.claim()
+    ledger.do(remember, [Memory(lease.seq, lease.token, {}, ledger.now + rest_s)], ledger.now)
+    ledger.now = NOW
+    for _ in range(3):
+        ledger.reclaim()
+        ledger.now += 31
+    assert ledger.row(id_).state == "waiting"
+    return id_
+
+
+def test_what_rests_until_a_moment_of_a_wrong_clock_is_due_now(ledger):
+    id_ = lost_while_the_clock_was_wrong(ledger, 130.0)
+
+    assert prune_all(ledger) == 1
+
+    (lease,) = ledger.claim()
+    assert (lease.id, lease.applied, lease.rests_until) == (id_, "unknown", 0.0)
+
+
+def test_what_was_given_back_to_rest_until_a_moment_of_a_wrong_clock_is_due_now(ledger):
+    id_ = lost_while_the_clock_was_wrong(ledger, 130.0)
+    ledger.now += 31 * DAY_S
+    (lease,) = ledger.claim()
+    far = lease.rests_until
+    ledger.settle(lease, "waiting", "unknown", attempt=None, due_at=far, rests_until=far)
+
+    assert prune_all(ledger) == 1
+
+    assert [lease.id for lease in ledger.claim()] == [id_]
+
+
+def test_what_rests_for_its_upstream_goes_on_resting(ledger):
+    id_ = ledger.queue(kind="update")
+    (lease,) = ledger.claim()
+    ledger.settle(lease, "waiting", "unknown", attempt=None, due_at=NOW + 20 * DAY_S, rests_until=NOW + 20 * DAY_S)
+
+    assert prune_all(ledger) == 0
+
+    assert (ledger.row(id_).due_at, ledger.row(id_).rests_until) == (NOW + 20 * DAY_S, NOW + 20 * DAY_S)
 
 
 @pytest.mark.slow

@@ -1,10 +1,10 @@
-"""What becomes of work that was not finished when the backup was made that the ledger comes from."""
+"""What becomes of work that was not finished, or was dead, when the backup was made that the ledger comes from."""
 
 from __future__ import annotations
 
 from sqlalchemy import Connection, and_, case, func, null, select
 
-from entrepot.ledger.states import FINISHED, HELD
+from entrepot.ledger.states import DEAD, FINISHED, HELD
 from entrepot.store.ledger import transactions
 
 _t = transactions.c
@@ -17,10 +17,11 @@ def hold_unfinished(connection: Connection) -> int:
     """Hold all that is not finished, for an operator to look at; return how much that is.
 
     A courier may have delivered it since the backup, so whether it was applied is not known. What waits for an operator
-    already goes on waiting for the same.
+    already goes on waiting for the same. Nor is it known of what was dead, which somebody may have replayed since: it
+    stays dead, and is not counted.
     """
     waits = and_(_t.state == HELD, _t.reason == "conflict")
-    change = (
+    hold = (
         transactions.update()
         .where(_t.state.not_in(FINISHED))
         .values(
@@ -32,6 +33,11 @@ def hold_unfinished(connection: Connection) -> int:
             leased_until=null(),
         )
     )
+    doubt = transactions.update().where(_t.state == DEAD, _t.applied == "no").values(applied="unknown")
     first, last = connection.execute(select(func.min(_t.seq), func.max(_t.seq))).one()
-    steps = range(first or 0, (last or -1) + 1, STEP)
-    return sum(connection.execute(change.where(_t.seq.between(at, at + STEP - 1))).rowcount for at in steps)
+    held = 0
+    for at in range(first or 0, (last or -1) + 1, STEP):
+        here = _t.seq.between(at, at + STEP - 1)
+        held += connection.execute(hold.where(here)).rowcount
+        connection.execute(doubt.where(here))
+    return held

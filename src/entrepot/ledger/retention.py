@@ -22,6 +22,7 @@ from sqlalchemy import (
     literal_column,
     not_,
     null,
+    or_,
     select,
     text,
 )
@@ -188,7 +189,7 @@ def prune(connection: Connection, policy: Retention, now: float, limit: int) -> 
     forgotten += _drop_plans(connection, limit)
     forgotten += _drop_keys(connection, now, policy.keys_s, limit, counts)
     counts.write(connection)
-    late = _impossibly_late(connection, now + FARTHEST_S, limit)
+    late = _impossibly_late(connection, now, limit)
     _HASTEN.run(connection, late, now)
     connection.execute(queues.delete().where(_q.unfinished <= 0, _q.dead_bytes <= 0, _q.kept_bytes <= 0))
     connection.execute(holds.delete().where(holds.c.until < now, holds.c.reason != "client"))
@@ -302,12 +303,18 @@ def _drop_keys(connection: Connection, now: float, life_s: float, limit: int, co
     return len(rows)
 
 
-def _impossibly_late(connection: Connection, after: float, limit: int) -> list[int]:
-    """Return what a clock that was wrong has put off."""
-    late = exists().where(_t.upstream == _q.upstream, _t.partner == _q.partner, _t.due_at > after)
+def _impossibly_late(connection: Connection, now: float, limit: int) -> list[int]:
+    """Return what a clock that was wrong has put off, or has noted to rest.
+
+    What rests for too long is put off again and again, each time by ``FARTHEST_S``. So it is looked for in what is due
+    late: all that waits would be too much.
+    """
+    after = now + FARTHEST_S
+    late = and_(_t.due_at > now + FARTHEST_S / 2, or_(_t.due_at > after, _t.rests_until > after))
+    some = exists().where(_t.upstream == _q.upstream, _t.partner == _q.partner, late)
     found: list[int] = []
-    for upstream, partner in connection.execute(select(_q.upstream, _q.partner).where(late)).all():
-        here = select(_t.seq).where(_t.upstream == upstream, _t.partner == partner, _t.due_at > after)
+    for upstream, partner in connection.execute(select(_q.upstream, _q.partner).where(some)).all():
+        here = select(_t.seq).where(_t.upstream == upstream, _t.partner == partner, late)
         found += connection.scalars(here.limit(limit - len(found)))
     return found
 
