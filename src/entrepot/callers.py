@@ -72,6 +72,8 @@ class Callers:
             with suppress(StoreUnavailable):
                 held = self._hold(kind, name)
                 cancelled = self._cancel(kind, name, actor) if cancel else 0
+                # Somebody may have enabled it before it was held.
+                self.release_all()
                 return Disabled(done.new, stored=True, held=held, cancelled=cancelled)
         self._unwritten.bump()
         return Disabled(done.new, stored=False)

@@ -4,19 +4,25 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from sqlalchemy import select
 
 from entrepot.callers import Callers
 from entrepot.catalog.definitions import Catalog
 from entrepot.catalog.snapshot import write_snapshot
 from entrepot.errors import StoreUnavailable
+from entrepot.identity.agreement import write_back
 from entrepot.identity.disabling import Disabling
 from entrepot.identity.partners import Client, Partner
 from entrepot.identity.revocation import Revocation
 from entrepot.ledger.acceptance import accept
+from entrepot.ledger.desk import LedgerDesk
 from entrepot.ledger.entries import Acceptance, Filters, NewTransaction, PlanText, Quota, new_id
+from entrepot.ledger.operate import disabled_clients, held_clients
 from entrepot.services import Services
 from entrepot.settings import load_settings
 from entrepot.store.audit import Actor, Wanted, entries
+from entrepot.store.identity import DisabledCaller
+from entrepot.store.identity import Revocation as RevocationRow
 
 ANN = Actor("ann", "command", "an-operation-id")
 
@@ -222,3 +228,73 @@ def test_who_is_enabled_while_all_are_held_is_not_held(settings, services, waiti
 
     assert enabled[0].released == 1
     assert states(services) == ["queued"]
+
+
+class Meddled:
+    """A database in which something is done before it is asked for the time of this *number*."""
+
+    def __init__(self, database, number, meddle):
+        self.database, self.number, self.meddle = database, number, meddle
+
+    def writing(self):
+        return self._ask(self.database.writing)
+
+    def transaction(self):
+        return self._ask(self.database.transaction)
+
+    def reading(self):
+        return self.database.reading()
+
+    def _ask(self, what):
+        self.number -= 1
+        if self.number == 0:
+            self.meddle()
+        return what()
+
+
+@pytest.mark.parametrize(("do", "number"), [("hold all", 1), ("hold all", 2), ("disable", 1), ("disable", 2)])
+def test_who_is_enabled_in_the_midst_of_being_held_is_not_held(settings, services, waiting, do, number):
+    if do == "hold all":
+        services.callers.disable("client", "shop", actor=ANN)
+
+    def enable():
+        with Services.from_settings(settings) as other:
+            other.callers.enable("client", "shop", actor=ANN)
+
+    database = Meddled(services.database, number, enable)
+    desk = LedgerDesk(database, services.ledger_counter, services.database.now)
+    disabling = Disabling(services.revocations, services.database)
+    callers = Callers(disabling, services.revocations, services.catalog, lambda: desk, services.unwritten)
+    if do == "hold all":
+        callers.hold_all()
+    else:
+        callers.disable("client", "shop", actor=ANN)
+
+    assert database.number <= 0
+    assert states(services) == ["queued"]
+    with services.database.reading() as session:
+        assert held_clients(session.connection()) == disabled_clients(session.connection()) == []
+
+
+@pytest.mark.parametrize("what", ["switch", "cutoff"])
+def test_what_was_taken_back_meanwhile_is_not_written_down(settings, services, what):
+    with without_database(settings) as alone:
+        if what == "switch":
+            alone.callers.disable("client", "shop", actor=ANN)
+        else:
+            alone.desk.revoke("client", "shop", actor=ANN)
+
+    def take_back():
+        with Services.from_settings(settings) as other:
+            if what == "switch":
+                other.callers.enable("client", "shop", actor=ANN)
+            else:
+                other.desk.lift("client", "shop", actor=ANN)
+
+    services.revocations.refresh()
+    database = Meddled(services.database, 1, take_back)
+    write_back(database, services.revocations, time.time())
+
+    assert database.number <= 0
+    with services.database.reading() as session:
+        assert session.scalars(select(DisabledCaller)).all() == session.scalars(select(RevocationRow)).all() == []

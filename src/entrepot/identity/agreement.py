@@ -61,7 +61,7 @@ def write_back(database: Database, revocations: Revocations, now: float) -> int:
     """
     entries = _wanted(revocations.entries(), now)
     steps = (entries[start : start + WRITE_STEP] for start in range(0, len(entries), WRITE_STEP))
-    return sum(_write_missing(database, step) for step in steps)
+    return sum(_write_missing(database, step, revocations) for step in steps)
 
 
 def _is_lifted(revocation: Revocation, revocations: Revocations) -> bool:
@@ -107,7 +107,7 @@ def _cutoff_of(revocation: Revocation | None) -> int:
     return 0 if revocation is None else revocation.cutoff or 0
 
 
-def _write_missing(database: Database, entries: Sequence[Entry]) -> int:
+def _write_missing(database: Database, entries: Sequence[Entry], revocations: Revocations) -> int:
     with database.reading() as session:
         tokens = _known_tokens(session, [entry.value for entry in entries if entry.kind == "jti"])
         callers = _disabled_callers(session, [entry.value for entry in entries if isinstance(entry, Switch)])
@@ -117,7 +117,10 @@ def _write_missing(database: Database, entries: Sequence[Entry]) -> int:
         return 0
     operation_id = current_operation_id.get() or ""
     with database.transaction() as session:
-        return sum(write_down(session, entry, Actor(entry.by, "system", operation_id)) for entry in missing)
+        # Whoever took it back since the file was read has written that down, and this must not come after it.
+        revocations.refresh()
+        wanted = [entry for entry in missing if isinstance(entry, Lift) or revocations.holds(entry)]
+        return sum(write_down(session, entry, Actor(entry.by, "system", operation_id)) for entry in wanted)
 
 
 def _is_missing(entry: Entry, tokens: Collection[str], callers: Moments, cutoffs: Moments) -> bool:

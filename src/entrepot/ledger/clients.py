@@ -49,13 +49,13 @@ def begin_hold(connection: Connection, client: str, now: float, *, disabled: boo
     connection.execute(holds.insert().values(row))
 
 
-def hold_client(connection: Connection, client: str, now: float, limit: int = STEP) -> int:
+def hold_client(connection: Connection, client: str, now: float, limit: int = STEP, *, disabled: bool = False) -> int:
     """Hold what *client* will bring and *limit* of what waits of it; return how many were held, 0 when all are.
 
-    What is left goes on until it is to be tried, and is held then.
+    What is left goes on until it is to be tried, and is held then. *disabled* is why, when it is not held yet.
     """
     if not _clients(connection, _h.until.is_(None), _is(client)):
-        begin_hold(connection, client, now, disabled=False)
+        begin_hold(connection, client, now, disabled=disabled)
     waiting = select(_t.seq).where(of_waiting_partners(), _t.state.in_(READY), _t.client == client)
     found = connection.scalars(waiting.limit(limit).with_for_update()).all()
     _HOLD.run(connection, found)

@@ -119,10 +119,13 @@ class LedgerDesk:
         return self._in_steps(lambda connection: prune(connection, policy, self.clock(), STEP))
 
     def hold_client(self, client: str) -> int:
-        """Hold what waits of *client*, which is disabled, and what it may bring yet; return how much was held."""
+        """Hold what waits of *client*, which is disabled, and what it may bring yet; return how much was held.
+
+        Whoever lets it go meanwhile may come before the end of this: look afterwards whether it is disabled still.
+        """
         with self.database.writing() as connection:
             operate.begin_hold(connection, client, self.clock(), disabled=True)
-        return self._in_steps(lambda connection: operate.hold_client(connection, client, self.clock()))
+        return self._in_steps(lambda connection: operate.hold_client(connection, client, self.clock(), disabled=True))
 
     def release_client(self, client: str, *, is_known: bool) -> int:
         """Let go what was held because *client* was disabled, and return how much that was.
