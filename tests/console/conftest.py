@@ -64,10 +64,7 @@ def catalog(tmp_path, services):
     """The catalog in force: a partner with two clients, out of a file."""
     path = tmp_path / "catalog.yaml"
     path.write_text(CATALOG)
-    apply(
-        services.database, [path], ask=None, snapshot=services.snapshot_path,
-        actor=ROOT,
-    )  # fmt: skip
+    apply(services.database, [path], ask=None, snapshot=services.snapshot_path, actor=ROOT)
     return services.catalog
 
 

@@ -96,10 +96,8 @@ class Daemon:
         path = self.directory / name
         path.write_text(json.dumps(document, indent=1), encoding="utf-8")
         with self.services() as services, LiveTypes(self.store) as ask:
-            return applying.apply(
-                services.database, [path], ask=ask, snapshot=services.snapshot_path,
-                actor=ANN,
-            ).revision  # fmt: skip
+            snapshot = services.snapshot_path
+            return applying.apply(services.database, [path], ask=ask, snapshot=snapshot, actor=ANN).revision
 
     def bring_in(self, name: str, document: dict) -> None:
         """Apply *document*, and return when all workers have it in force."""

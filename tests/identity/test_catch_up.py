@@ -231,7 +231,7 @@ def test_who_is_enabled_while_all_are_held_is_not_held(settings, services, waiti
 
 
 class Meddled:
-    """A database in which something is done before it is asked for the time of this *number*."""
+    """A database in which *meddle* is called before the turn to write of this *number*."""
 
     def __init__(self, database, number, meddle):
         self.database, self.number, self.meddle = database, number, meddle

@@ -41,7 +41,7 @@ class CatalogWatch(Generic[Prepared]):
         self._loop = loop
         self._prepare = prepare
         self._enforce = enforce
-        self._seen: tuple[int, ...] | None = None
+        self._seen: tuple[int, int, int] | None = None
         self._due_at = math.inf
         self._wait_s = FIRST_WAIT_S
         self._reason = ""

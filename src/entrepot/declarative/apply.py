@@ -65,10 +65,7 @@ def apply(
     is when nothing differs. The audit log has it as *actor*'s. Raises CatalogError with every mistake,
     StoreUnavailable, OSError.
     """
-    return bring_in(
-        database, lambda former: _plan(former, paths, prune=prune), ask=ask, snapshot=snapshot,
-        actor=actor,
-    )  # fmt: skip
+    return bring_in(database, lambda former: _plan(former, paths, prune=prune), ask=ask, snapshot=snapshot, actor=actor)
 
 
 def bring_in(

@@ -45,10 +45,7 @@ def edit(
     It may be asked again when others change the catalog meanwhile. Raises what it raises, Conflict for an object of a
     file, CatalogError with every mistake, StoreUnavailable, OSError.
     """
-    return bring_in(
-        database, lambda former: _plan(former, edits_of(former)), ask=None, snapshot=snapshot,
-        actor=actor,
-    )  # fmt: skip
+    return bring_in(database, lambda former: _plan(former, edits_of(former)), ask=None, snapshot=snapshot, actor=actor)
 
 
 def examine(database: Database, edits_of: Callable[[Revision], Edits]) -> None:
